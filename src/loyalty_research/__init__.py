@@ -1,0 +1,121 @@
+"""Measure loyalty programmes honestly.
+
+``import loyalty_research as lr`` loads nothing heavy; submodules and the names below load on
+first use.
+
+Examples:
+    >>> import loyalty_research as lr
+    >>> lr.Estimate(0.5, 0.4, 0.6, level=0.95, method="wilson", n=100, unit="fraction")
+    50.0% (95% interval 40.0% to 60.0%; wilson; n = 100)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loyalty_research import (
+        churn,
+        clv,
+        comparison,
+        data,
+        display,
+        endowed_progress,
+        plots,
+        report,
+        stats,
+        summaries,
+    )
+    from loyalty_research.data import CheckReport, Dataset, open_dataset
+    from loyalty_research.errors import (
+        ArgumentError,
+        ContractError,
+        ConvergenceError,
+        DesignError,
+        ImmortalTimeError,
+        LoyaltyError,
+        MissingExtraError,
+    )
+    from loyalty_research.estimates import Check, Estimate, Finding, Result
+    from loyalty_research.provenance import Provenance, provenance
+    from loyalty_research.simulate import simulate
+
+__version__ = "0.1.0"
+
+_MODULES = (
+    "churn",
+    "clv",
+    "comparison",
+    "data",
+    "display",
+    "endowed_progress",
+    "plots",
+    "report",
+    "stats",
+    "summaries",
+)
+_NAMES = {
+    "CheckReport": "data",
+    "Dataset": "data",
+    "open_dataset": "data",
+    "ArgumentError": "errors",
+    "ContractError": "errors",
+    "ConvergenceError": "errors",
+    "DesignError": "errors",
+    "ImmortalTimeError": "errors",
+    "LoyaltyError": "errors",
+    "MissingExtraError": "errors",
+    "Check": "estimates",
+    "Estimate": "estimates",
+    "Finding": "estimates",
+    "Result": "estimates",
+    "Provenance": "provenance",
+    "provenance": "provenance",
+    "simulate": "simulate",
+}
+
+__all__ = [
+    "ArgumentError",
+    "Check",
+    "CheckReport",
+    "ContractError",
+    "ConvergenceError",
+    "Dataset",
+    "DesignError",
+    "Estimate",
+    "Finding",
+    "ImmortalTimeError",
+    "LoyaltyError",
+    "MissingExtraError",
+    "Provenance",
+    "Result",
+    "churn",
+    "clv",
+    "comparison",
+    "data",
+    "display",
+    "endowed_progress",
+    "open_dataset",
+    "plots",
+    "provenance",
+    "report",
+    "simulate",
+    "stats",
+    "summaries",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(import_module(f"loyalty_research.{_NAMES[name]}"), name)
+        # set here, since importing a submodule of the same name would leave the module in its place
+        globals()[name] = value
+        return value
+    if name in _MODULES:
+        return import_module(f"loyalty_research.{name}")
+    raise AttributeError(f"module 'loyalty_research' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

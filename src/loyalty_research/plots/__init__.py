@@ -1,0 +1,1 @@
+"""Pictures: matplotlib on tidy frames. Nothing here knows a result class."""
