@@ -1,0 +1,623 @@
+"""Survival counts, curves and tests as pure functions on arrays.
+
+Time runs over intervals ``(entry, duration]``: an observation is at risk at ``t`` when
+``entry < t <= duration``. Weights are case counts: weight 2 and two copies of a row give the
+same numbers. Every function agrees with R's ``survival`` (3.5) where R has it.
+
+References:
+    Kalbfleisch, Prentice (2002), The Statistical Analysis of Failure Time Data, 2nd ed.
+    Therneau, Grambsch (2000), Modeling Survival Data.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from loyalty_research.errors import ArgumentError, at_rows
+from loyalty_research.estimates import check_level
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
+
+__all__ = [
+    "LogRank",
+    "RiskCounts",
+    "SurvivalCurve",
+    "curve_at",
+    "curve_from_counts",
+    "curve_interval",
+    "curve_quantile",
+    "kaplan_meier",
+    "logrank",
+    "restricted_mean",
+    "risk_counts",
+    "step_interval",
+]
+
+Interval = Literal["log-log", "log", "plain"]
+Weighting = Literal["logrank", "wilcoxon", "tarone-ware", "peto", "fleming-harrington"]
+
+_TIE = math.sqrt(np.finfo(float).eps)
+
+
+@dataclass(frozen=True, slots=True)
+class RiskCounts:
+    """Counts at each distinct time at which an observation ends.
+
+    Attributes:
+        times: Distinct end times, ascending, shape ``(k,)``.
+        at_risk: Weighted number at risk just before each time.
+        events: Weighted number of events at each time.
+        censored: Weighted number that leave at each time without an event.
+        n: Number of observations (rows), unweighted.
+        first: Earliest entry.
+    """
+
+    times: Floats
+    at_risk: Floats
+    events: Floats
+    censored: Floats
+    n: int
+    first: float
+
+
+@dataclass(frozen=True, slots=True)
+class SurvivalCurve:
+    """Kaplan-Meier and Nelson-Aalen steps.
+
+    Attributes:
+        times: Distinct end times, ascending, shape ``(k,)``; the last is where the data stop.
+        at_risk: Weighted number at risk just before each time.
+        events: Weighted number of events at each time.
+        censored: Weighted number that leave at each time without an event.
+        survival: Kaplan-Meier estimate just after each time.
+        variance: Greenwood variance of ``survival``; NaN once ``survival`` is 0.
+        log_variance: Greenwood variance of ``log(survival)``; infinite once ``survival`` is 0.
+        cumulative_hazard: Nelson-Aalen estimate.
+        hazard_variance: Variance of ``cumulative_hazard``, the sum of d / n^2.
+        n: Number of observations (rows), unweighted.
+        first: Earliest entry; the curve is 1 there.
+    """
+
+    times: Floats
+    at_risk: Floats
+    events: Floats
+    censored: Floats
+    survival: Floats
+    variance: Floats
+    log_variance: Floats
+    cumulative_hazard: Floats
+    hazard_variance: Floats
+    n: int
+    first: float
+
+    @property
+    def last(self) -> float:
+        """The last time anybody was observed."""
+        return float(self.times[-1])
+
+
+@dataclass(frozen=True, slots=True)
+class LogRank:
+    """A k-sample test of equal hazards.
+
+    Attributes:
+        statistic: Chi-square statistic.
+        degrees_of_freedom: Groups minus one.
+        p_value: Upper tail of chi-square.
+        groups: Labels in the order of ``observed`` and ``expected``.
+        observed: Weighted events per group (log-rank weights applied).
+        expected: Their expectation under equal hazards.
+        covariance: Covariance of ``observed - expected``, shape ``(groups, groups)``.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float
+    groups: tuple[Any, ...]
+    observed: Floats
+    expected: Floats
+    covariance: Floats
+
+
+def _where(bad: NDArray[np.bool_]) -> str:
+    return at_rows(np.flatnonzero(bad).tolist())
+
+
+def _columns(
+    duration: ArrayLike, event: ArrayLike, entry: ArrayLike | None, weights: ArrayLike | None
+) -> tuple[NDArray[Any], NDArray[np.bool_], NDArray[Any] | None, Floats | None]:
+    stop = np.asarray(duration)
+    if stop.ndim != 1 or not len(stop):
+        raise ArgumentError("duration must be a one-dimensional array with at least one observation")
+    happened = np.asarray(event)
+    start = None if entry is None else np.asarray(entry)
+    mass = None if weights is None else np.asarray(weights, dtype=np.float64)
+    for name, column in (("event", happened), ("entry", start), ("weights", mass)):
+        if column is not None and column.shape != stop.shape:
+            raise ArgumentError(f"{name} has shape {column.shape}, duration has {stop.shape}")
+    for name, column in (("duration", stop), ("entry", start), ("weights", mass)):
+        if column is not None and column.dtype.kind == "f" and not np.isfinite(column).all():
+            raise ArgumentError(f"{name} is not finite in {_where(~np.isfinite(column))}")
+    if happened.dtype != bool:
+        odd = ~np.isin(happened, (0, 1))
+        if odd.any():
+            raise ArgumentError(f"event must be 0 or 1; it is not in {_where(odd)}")
+        happened = happened.astype(bool)
+    empty = stop <= 0 if start is None else stop <= start
+    if empty.any():
+        raise ArgumentError(f"duration must exceed entry (0 by default); it does not in {_where(empty)}")
+    if mass is not None and (mass < 0).any():
+        raise ArgumentError(f"weights must not be negative; they are in {_where(mass < 0)}")
+    return stop, happened, start, mass
+
+
+def _whole(values: NDArray[Any], n: int) -> NDArray[np.int64] | None:
+    """Return values as small non-negative integers where that is what they are."""
+    if values.dtype.kind in "iu":
+        whole = values.astype(np.int64, copy=False)
+    else:
+        if values.max() > 2**31 or values.min() < 0:
+            return None
+        whole = values.astype(np.int64)
+        if not np.array_equal(whole, values):
+            return None
+    if whole.min() < 0 or whole.max() > 100_000 + 4 * n:
+        return None
+    return whole
+
+
+def risk_counts(
+    duration: ArrayLike, event: ArrayLike, *, entry: ArrayLike | None = None, weights: ArrayLike | None = None
+) -> RiskCounts:
+    """Count who is at risk, has the event, or leaves, at each distinct end time.
+
+    Args:
+        duration: End of each observation, shape ``(n,)``, in any one unit.
+        event: 1 or True where the event ended it, shape ``(n,)``.
+        entry: When each observation came under watch (0 for all by default), shape ``(n,)``.
+        weights: Case weights, shape ``(n,)``.
+
+    Raises:
+        ArgumentError: On mismatched shapes, non-finite values, events other than 0 and 1,
+            durations that do not exceed entry, or negative weights.
+
+    Examples:
+        >>> counts = risk_counts([5, 8, 8, 12], [1, 1, 0, 1])
+        >>> counts.times, counts.at_risk, counts.events
+        (array([ 5.,  8., 12.]), array([4., 3., 1.]), array([1., 1., 1.]))
+    """
+    stop, happened, start, mass = _columns(duration, event, entry, weights)
+    n = len(stop)
+    first = 0.0 if start is None else float(start.min())
+    days = _whole(stop, n)
+    entered = None if start is None else _whole(start, n)
+    if days is not None and (start is None or entered is not None):
+        return _counts_by_day(days, happened, entered, mass, first)
+    times, inverse = np.unique(stop, return_inverse=True)
+    k = len(times)
+    ended = np.bincount(inverse, weights=mass, minlength=k).astype(np.float64)
+    chosen = None if mass is None else mass[happened]
+    events = np.bincount(inverse[happened], weights=chosen, minlength=k).astype(np.float64)
+    at_risk: Floats = np.cumsum(ended[::-1])[::-1]
+    if start is not None:
+        # an entry in [times[j-1], times[j]) is not yet at risk at times up to j-1
+        slot = np.searchsorted(times, start, side="right")
+        came = np.bincount(slot, weights=mass, minlength=k + 1).astype(np.float64)
+        at_risk = at_risk - np.cumsum(came[::-1])[::-1][1:]
+    return RiskCounts(times.astype(np.float64), at_risk, events, ended - events, n, first)
+
+
+def _counts_by_day(
+    days: NDArray[np.int64],
+    happened: NDArray[np.bool_],
+    entered: NDArray[np.int64] | None,
+    mass: Floats | None,
+    first: float,
+) -> RiskCounts:
+    """Count by whole days; no sorting, exact for integer weights."""
+    size = int(days.max()) + 1
+    rows = np.bincount(days, minlength=size)
+    ended = np.bincount(days, weights=mass, minlength=size).astype(np.float64)
+    counted = happened if mass is None else mass * happened
+    events = np.bincount(days, weights=counted, minlength=size).astype(np.float64)
+    at_risk: Floats = np.cumsum(ended[::-1])[::-1]
+    if entered is not None:
+        came = np.bincount(entered, weights=mass, minlength=size).astype(np.float64)
+        at_risk = at_risk - np.cumsum(came[::-1])[::-1]
+    kept = np.flatnonzero(rows)
+    return RiskCounts(
+        kept.astype(np.float64), at_risk[kept], events[kept], (ended - events)[kept], len(days), first
+    )
+
+
+def kaplan_meier(
+    duration: ArrayLike, event: ArrayLike, *, entry: ArrayLike | None = None, weights: ArrayLike | None = None
+) -> SurvivalCurve:
+    """Estimate survival and cumulative hazard without a model.
+
+    Args:
+        duration: End of each observation, shape ``(n,)``, in any one unit.
+        event: 1 or True where the event ended it, shape ``(n,)``.
+        entry: When each observation came under watch (0 for all by default), shape ``(n,)``.
+        weights: Case weights, shape ``(n,)``.
+
+    Returns:
+        The steps with Greenwood's variance; see :func:`curve_at` and :func:`curve_interval`.
+
+    Raises:
+        ArgumentError: As :func:`risk_counts`.
+
+    Examples:
+        >>> curve = kaplan_meier([5, 8, 8, 12], [1, 1, 0, 1])
+        >>> curve.survival
+        array([0.75, 0.5 , 0.  ])
+
+    References:
+        Kaplan, Meier (1958), JASA 53. Greenwood (1926). Nelson (1969). Aalen (1978).
+    """
+    return curve_from_counts(risk_counts(duration, event, entry=entry, weights=weights))
+
+
+def curve_from_counts(counts: RiskCounts) -> SurvivalCurve:
+    """Estimate survival and cumulative hazard from counts per time.
+
+    Args:
+        counts: Counts whose times ascend.
+
+    Examples:
+        >>> curve_from_counts(risk_counts([5, 8, 8, 12], [1, 1, 0, 1])).survival
+        array([0.75, 0.5 , 0.  ])
+    """
+    n, d = counts.at_risk, counts.events
+    live = d > 0
+    # a time where weights sum to zero has nobody at risk and no event: it is no step
+    safe = np.where(live, n, 1.0)
+    kept: Floats = np.divide(n - d, n, out=np.ones_like(n), where=live)
+    survival = np.multiply.accumulate(kept)
+    with np.errstate(divide="ignore"):
+        log_variance = np.cumsum(np.where(live, d / (safe * np.where(live, n - d, 1.0)), 0.0))
+    with np.errstate(invalid="ignore"):
+        variance = survival**2 * log_variance
+    return SurvivalCurve(
+        times=counts.times,
+        at_risk=n,
+        events=d,
+        censored=counts.censored,
+        survival=survival,
+        variance=variance,
+        log_variance=log_variance,
+        cumulative_hazard=np.cumsum(np.where(live, d / safe, 0.0)),
+        hazard_variance=np.cumsum(np.where(live, d / safe**2, 0.0)),
+        n=counts.n,
+        first=counts.first,
+    )
+
+
+def step_interval(
+    survival: ArrayLike, log_variance: ArrayLike, *, level: float = 0.95, kind: Interval = "log-log"
+) -> tuple[Floats, Floats]:
+    """Return pointwise limits of a survival probability.
+
+    Args:
+        survival: Estimates of S(t).
+        log_variance: Variance of log S(t), same shape.
+        level: Confidence level.
+        kind: Scale on which the interval is symmetric: ``"log-log"`` (complementary log-log,
+            never leaves [0, 1]), ``"log"`` (R's default; upper limit cut at 1) or ``"plain"``
+            (cut at 0 and 1).
+
+    Returns:
+        Lower and upper limits: 1 and 1 before the first event, NaN once survival is 0.
+
+    Raises:
+        ArgumentError: When ``level`` or ``kind`` is not one of the above.
+
+    Examples:
+        >>> low, high = step_interval([0.5], [0.04])
+        >>> float(low[0].round(4)), float(high[0].round(4))
+        (0.2952, 0.6745)
+
+    References:
+        Kalbfleisch, Prentice (2002), eq. 1.14; Borgan, Liestol (1990).
+    """
+    from scipy.special import ndtri
+
+    if kind not in ("log-log", "log", "plain"):
+        raise ArgumentError(f"interval must be 'log-log', 'log' or 'plain'; got {kind!r}")
+    z = float(ndtri(0.5 + check_level(level) / 2))
+    s = np.asarray(survival, dtype=np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = np.sqrt(np.asarray(log_variance, dtype=np.float64))
+        if kind == "log-log":
+            log_s = np.log(s)
+            width = z * error / log_s
+            low, high = np.exp(log_s * np.exp(-width)), np.exp(log_s * np.exp(width))
+        elif kind == "log":
+            low, high = s * np.exp(-z * error), np.minimum(s * np.exp(z * error), 1.0)
+        else:
+            low, high = np.maximum(s - z * s * error, 0.0), np.minimum(s + z * s * error, 1.0)
+    certain, gone = s == 1.0, s == 0.0
+    low = np.where(certain, 1.0, np.where(gone, np.nan, low))
+    high = np.where(certain, 1.0, np.where(gone, np.nan, high))
+    return low, high
+
+
+def curve_interval(
+    curve: SurvivalCurve, *, level: float = 0.95, kind: Interval = "log-log"
+) -> tuple[Floats, Floats]:
+    """Return pointwise limits at each of the curve's times; see :func:`step_interval`.
+
+    Examples:
+        >>> low, high = curve_interval(kaplan_meier([5, 8, 8, 12], [1, 1, 0, 1]), kind="plain")
+        >>> low.round(3), high.round(3)
+        (array([0.326, 0.01 ,   nan]), array([1.  , 0.99,   nan]))
+    """
+    return step_interval(curve.survival, curve.log_variance, level=level, kind=kind)
+
+
+def curve_at(curve: SurvivalCurve, values: ArrayLike, times: ArrayLike, *, before: float) -> Floats:
+    """Read a right-continuous step function at given times.
+
+    Args:
+        curve: The curve whose ``times`` carry the steps.
+        values: What to read, one per time of the curve, such as ``curve.survival``.
+        times: When to read it.
+        before: Value from the curve's first entry until its first time (1 for survival, 0 for
+            a hazard or a variance).
+
+    Returns:
+        Values; NaN before the first entry and beyond the last time observed.
+
+    Examples:
+        >>> curve = kaplan_meier([5, 8, 8, 12], [1, 1, 0, 0])
+        >>> curve_at(curve, curve.survival, [0, 5, 11.9, 13], before=1.0)
+        array([1.  , 0.75, 0.5 ,  nan])
+    """
+    asked = np.asarray(times, dtype=np.float64)
+    slot = np.searchsorted(curve.times, asked, side="right")
+    steps = np.concatenate([[before], np.asarray(values, dtype=np.float64)])
+    read: Floats = np.where((asked >= curve.first) & (asked <= curve.last), steps[slot], np.nan)
+    return read
+
+
+def curve_quantile(
+    curve: SurvivalCurve, *, share: float = 0.5, level: float = 0.95, kind: Interval = "log-log"
+) -> tuple[float, float, float]:
+    """Return the time by which ``share`` have had the event, with its interval.
+
+    Args:
+        curve: A survival curve.
+        share: Fraction of the population; 0.5 for the median.
+        level: Confidence level.
+        kind: Interval of the curve that is inverted.
+
+    Returns:
+        Value, low, high. A value or lower limit the data do not reach is NaN; an upper limit
+        they do not reach is infinite.
+
+    Raises:
+        ArgumentError: When ``share`` is not strictly between 0 and 1.
+
+    Examples:
+        >>> curve_quantile(kaplan_meier([5, 8, 8, 12], [1, 1, 0, 1]))[0]
+        10.0
+
+    References:
+        Brookmeyer, Crowley (1982), Biometrics 38. Where the curve is flat at the share, its
+        midpoint is taken, as in R's ``quantile.survfit``.
+    """
+    if not 0 < share < 1:
+        raise ArgumentError(f"share must lie strictly between 0 and 1; got {share!r}")
+    low, high = curve_interval(curve, level=level, kind=kind)
+    value = _first_below(curve.times, curve.survival, 1 - share)
+    lower = _first_below(curve.times, np.nan_to_num(low, nan=0.0), 1 - share)
+    upper = _first_below(curve.times, np.nan_to_num(high, nan=1.0), 1 - share)
+    return value, lower, math.inf if math.isnan(upper) else upper
+
+
+def _first_below(times: Floats, steps: Floats, target: float) -> float:
+    reached = np.flatnonzero(steps <= target + _TIE)
+    if not len(reached):
+        return math.nan
+    first = reached[0]
+    flat = np.flatnonzero(np.abs(steps - target) <= _TIE)
+    later = np.flatnonzero(steps < target - _TIE)
+    if len(flat) and len(later):
+        return float((times[first] + times[later[0]]) / 2)
+    return float(times[first])
+
+
+def restricted_mean(curve: SurvivalCurve, tau: float) -> tuple[float, float]:
+    """Return the mean time without the event up to ``tau``, and its standard error.
+
+    Args:
+        curve: A survival curve that starts at 0.
+        tau: Horizon, in the unit of the curve.
+
+    Returns:
+        The area under the curve from 0 to ``tau`` and its Greenwood-type standard error.
+
+    Raises:
+        ArgumentError: When ``tau`` is not positive, or lies beyond the data while some are
+            still there, since the curve is not known there.
+
+    Examples:
+        >>> restricted_mean(kaplan_meier([5, 8, 8, 12], [1, 1, 0, 1]), 10)[0]
+        8.25
+
+    References:
+        Andersen et al. (1993), eq. 4.3.25; survRM2 (Uno et al. 2014). The variance is the sum
+        over event times of (area beyond)^2 d / (n (n - d)).
+    """
+    if not (math.isfinite(tau) and tau > 0):
+        raise ArgumentError(f"tau must be a positive number; got {tau!r}")
+    if tau > curve.last and curve.survival[-1] > 0:
+        raise ArgumentError(f"tau = {tau:g} lies beyond the last time observed ({curve.last:g})")
+    inside = curve.times < tau
+    grid = np.concatenate([[0.0], curve.times[inside], [tau]])
+    steps = np.concatenate([[1.0], curve.survival[inside]])
+    pieces = np.diff(grid) * steps
+    beyond = np.cumsum(pieces[::-1])[::-1][1:]
+    n, d = curve.at_risk[inside], curve.events[inside]
+    live = (d > 0) & (n > d)
+    variance = np.sum(beyond[live] ** 2 * d[live] / (n[live] * (n[live] - d[live])))
+    return float(pieces.sum()), float(np.sqrt(variance))
+
+
+def logrank(
+    duration: ArrayLike,
+    event: ArrayLike,
+    group: ArrayLike,
+    *,
+    entry: ArrayLike | None = None,
+    weights: ArrayLike | None = None,
+    strata: ArrayLike | None = None,
+    weighting: Weighting = "logrank",
+    p: float = 1.0,
+    q: float = 0.0,
+) -> LogRank:
+    """Test whether hazards are equal across groups.
+
+    Args:
+        duration: End of each observation, shape ``(n,)``.
+        event: 1 or True where the event ended it, shape ``(n,)``.
+        group: Group of each observation, shape ``(n,)``; at least two distinct values.
+        entry: When each observation came under watch, shape ``(n,)``.
+        weights: Case weights, shape ``(n,)``.
+        strata: Compare within these strata only and add up, shape ``(n,)``.
+        weighting: Weight of each event time: 1 (``"logrank"``), the number at risk
+            (``"wilcoxon"``), its root (``"tarone-ware"``), the pooled survival just before it
+            (``"peto"``, R's ``rho = 1``), or S^p (1 - S)^q (``"fleming-harrington"``).
+        p: Power of survival for Fleming-Harrington.
+        q: Power of one minus survival for Fleming-Harrington.
+
+    Raises:
+        ArgumentError: As :func:`risk_counts`, on an unknown weighting, fewer than two groups,
+            or when no event time has two groups at risk.
+
+    Examples:
+        >>> test = logrank([1, 2, 3, 4, 5, 6], [1, 1, 1, 1, 1, 1], list("aaabbb"))
+        >>> round(test.statistic, 3), round(test.p_value, 3)
+        (5.052, 0.025)
+
+    References:
+        Harrington, Fleming (1982), Biometrika 69; Klein, Moeschberger (2003), eq. 7.3.1-7.3.5.
+    """
+    from scipy.special import chdtrc
+
+    if weighting not in ("logrank", "wilcoxon", "tarone-ware", "peto", "fleming-harrington"):
+        raise ArgumentError(
+            "weights must be 'logrank', 'wilcoxon', 'tarone-ware', 'peto' or 'fleming-harrington'; "
+            f"got {weighting!r}"
+        )
+    stop, happened, start, mass = _columns(duration, event, entry, weights)
+    labels, codes = np.unique(np.asarray(group), return_inverse=True)
+    layers = (
+        np.zeros(len(stop), dtype=np.int64)
+        if strata is None
+        else np.unique(np.asarray(strata), return_inverse=True)[1]
+    )
+    if len(codes) != len(stop) or len(layers) != len(stop):
+        raise ArgumentError("group and strata must have one value per observation")
+    k = len(labels)
+    if k < 2:
+        raise ArgumentError(f"a log-rank test needs two groups or more; there is {k}")
+    observed, expected, covariance = np.zeros(k), np.zeros(k), np.zeros((k, k))
+    for layer in range(int(layers.max()) + 1):
+        rows = layers == layer
+        part = _logrank_layer(
+            stop[rows],
+            happened[rows],
+            codes[rows],
+            k,
+            None if start is None else start[rows],
+            None if mass is None else mass[rows],
+            weighting,
+            p,
+            q,
+        )
+        observed += part[0]
+        expected += part[1]
+        covariance += part[2]
+    gap = (observed - expected)[:-1]
+    inner = covariance[:-1, :-1]
+    if np.linalg.matrix_rank(inner) < k - 1:
+        raise ArgumentError("some group is never at risk together with the others when an event happens")
+    statistic = float(gap @ np.linalg.solve(inner, gap))
+    return LogRank(
+        statistic,
+        k - 1,
+        float(chdtrc(k - 1, statistic)),
+        tuple(labels.tolist()),
+        observed,
+        expected,
+        covariance,
+    )
+
+
+def _logrank_layer(
+    stop: NDArray[Any],
+    happened: NDArray[np.bool_],
+    codes: NDArray[np.int64],
+    k: int,
+    start: NDArray[Any] | None,
+    mass: Floats | None,
+    weighting: Weighting,
+    p: float,
+    q: float,
+) -> tuple[Floats, Floats, Floats]:
+    pooled = risk_counts(stop, happened, entry=start, weights=mass)
+    at = np.flatnonzero(pooled.events > 0)
+    times, n, d = pooled.times[at], pooled.at_risk[at], pooled.events[at]
+    by_n, by_d = np.zeros((len(at), k)), np.zeros((len(at), k))
+    for g in range(k):
+        rows = codes == g
+        if not rows.any():
+            continue
+        own_stop, own_mass = stop[rows], np.ones(int(rows.sum())) if mass is None else mass[rows]
+        by_n[:, g] = _mass_from(own_stop, own_mass, times, "left")
+        if start is not None:
+            by_n[:, g] -= _mass_from(start[rows], own_mass, times, "left")
+        mine = happened[rows]
+        by_d[:, g] = np.bincount(
+            np.searchsorted(times, own_stop[mine]), weights=own_mass[mine], minlength=len(at)
+        )[: len(at)]
+    w = _time_weights(pooled, at, weighting, p, q)
+    share = by_n / n[:, None]
+    # hypergeometric variance; one at risk leaves nothing to chance
+    spread = w**2 * d * np.divide(n - d, n - 1, out=np.zeros_like(n), where=n > 1)
+    covariance = np.diag((spread[:, None] * share).sum(0)) - (share * spread[:, None]).T @ share
+    return (w[:, None] * by_d).sum(0), (w * d) @ share, covariance
+
+
+def _mass_from(ends: NDArray[Any], mass: Floats, times: Floats, side: Literal["left", "right"]) -> Floats:
+    """Return the mass of ``ends`` at or after each time."""
+    order = np.argsort(ends, kind="stable")
+    tail = np.concatenate([np.cumsum(mass[order][::-1])[::-1], [0.0]])
+    kept: Floats = tail[np.searchsorted(ends[order], times, side=side)]
+    return kept
+
+
+def _time_weights(
+    pooled: RiskCounts, at: NDArray[np.int64], weighting: Weighting, p: float, q: float
+) -> Floats:
+    n = pooled.at_risk[at]
+    if weighting == "logrank":
+        return np.ones(len(at))
+    if weighting == "wilcoxon":
+        return n
+    if weighting == "tarone-ware":
+        return np.sqrt(n)
+    before = np.concatenate([[1.0], curve_from_counts(pooled).survival[at][:-1]])
+    if weighting == "peto":
+        return before
+    # 0 ** 0 is 1: with q = 0 the first event counts in full
+    weights: Floats = before**p * (1 - before) ** q
+    return weights
