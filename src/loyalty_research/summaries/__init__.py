@@ -1,0 +1,13 @@
+"""Small per-customer, per-cohort and per-arm tables from event tables.
+
+Each summary is written once in narwhals and runs where the data are: DuckDB, Polars, pandas,
+Spark. What comes back is a small pandas frame whose ``attrs`` say what was left out.
+"""
+
+from loyalty_research.summaries._cohorts import cohorts
+from loyalty_research.summaries._gaps import inactivity_gaps
+from loyalty_research.summaries._moments import arm_moments
+from loyalty_research.summaries._purchases import daily, purchases
+from loyalty_research.summaries._units import campaign_units, units
+
+__all__ = ["arm_moments", "campaign_units", "cohorts", "daily", "inactivity_gaps", "purchases", "units"]
