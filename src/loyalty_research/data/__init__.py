@@ -1,1 +1,37 @@
-"""Placeholder docstring."""
+"""Data: the contract, named datasets, checks and privacy.
+
+Submodules load on first use, so that ``loyalty_research.data.catalogue`` costs neither DuckDB nor
+pandas.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from loyalty_research.data.catalogue import list_datasets, source_key
+    from loyalty_research.data.contract import TABLES
+    from loyalty_research.data.datasets import Dataset, open_dataset
+
+_NAMES = {
+    "Dataset": "datasets",
+    "TABLES": "contract",
+    "list_datasets": "catalogue",
+    "open_dataset": "datasets",
+    "source_key": "catalogue",
+}
+
+__all__ = ["TABLES", "Dataset", "list_datasets", "open_dataset", "source_key"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        value = getattr(import_module(f"loyalty_research.data.{_NAMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'loyalty_research.data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
