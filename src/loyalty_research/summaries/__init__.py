@@ -6,8 +6,19 @@ Spark. What comes back is a small pandas frame whose ``attrs`` say what was left
 
 from loyalty_research.summaries._cohorts import cohorts
 from loyalty_research.summaries._gaps import inactivity_gaps
-from loyalty_research.summaries._moments import arm_moments
+from loyalty_research.summaries._moments import ArmMoments, MetricMoments, arm_moments, group_label
 from loyalty_research.summaries._purchases import daily, purchases
 from loyalty_research.summaries._units import campaign_units, units
 
-__all__ = ["arm_moments", "campaign_units", "cohorts", "daily", "inactivity_gaps", "purchases", "units"]
+__all__ = [
+    "ArmMoments",
+    "MetricMoments",
+    "arm_moments",
+    "campaign_units",
+    "cohorts",
+    "daily",
+    "group_label",
+    "inactivity_gaps",
+    "purchases",
+    "units",
+]
