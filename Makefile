@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup report report-all check-fresh test test-all lint lab bench clean
+.PHONY: help setup report report-all check-fresh test test-all test-lowest lint lab bench clean
 
 PYTHON ?=
 ARGS ?=
@@ -20,7 +20,7 @@ export HOME := $(CURDIR)/.venv/home
 endif
 
 bin := .venv/bin
-pytest = $(bin)/python -m pytest -n $(WORKERS) --dist loadscope --nbval-lax $(TESTS)
+pytest = -m pytest -n $(WORKERS) --dist loadscope --nbval-lax $(TESTS)
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -42,10 +42,16 @@ check-fresh:  ## Fail when a page is older than its inputs, or a number left its
 	@$(bin)/loyalty diff
 
 test: axe  ## Run the tests, the doctests and the notebooks
-	@$(pytest) $(ARGS)
+	@$(bin)/python $(pytest) $(ARGS)
 
 test-all: axe  ## Run the tests and the slow simulation proofs
-	@$(pytest) -m "slow or not slow" $(ARGS)
+	@$(bin)/python $(pytest) -m "slow or not slow" $(ARGS)
+
+test-lowest: axe  ## Run the tests with the lowest versions that pyproject.toml allows
+	@$(bin)/uv venv --quiet --allow-existing --python $(bin)/python .venv/lowest
+	@$(bin)/uv pip install --quiet --python .venv/lowest/bin/python --resolution lowest-direct \
+	    --editable '.[datasets,dev,peers]'
+	@.venv/lowest/bin/python $(pytest) $(ARGS)
 
 lint: setup  ## Check style, types and that notebooks are stored without outputs
 	@$(bin)/ruff check

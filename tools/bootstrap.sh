@@ -69,7 +69,7 @@ has_uv() {
 remove() {
     [ -d "$marks" ] || die ".venv is there, but $1, and this project did not make it" \
         "remove it or mend it, then run make again"
-    [ -w .venv ] && [ -w "$marks" ] || die ".venv belongs to another user; $1"
+    [ -w "$marks" ] || die ".venv belongs to another user; $1"
     echo "Removing .venv: $1"
     rm -rf .venv
 }
