@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "summaries": GROUND | {"data"},
     "simulate": GROUND | {"data", "summaries"},
     **dict.fromkeys(ANALYSES, GROUND | {"data", "summaries", "simulate"}),
-    "report": GROUND | {"data"},
+    "report": GROUND | {"data", "summaries", "simulate"},
     "cli": GROUND | {"data", "summaries", "simulate", "report"},
     "__main__": {"cli"},
 }
