@@ -1,0 +1,117 @@
+"""A small project in a temporary folder, with notebooks made on the spot."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PARAMETERS = 'size: int = 3  # how many\nlabel: str = "plain"  # a word\n'
+IMPORT = "import loyalty_research as lr"
+FINDING = (
+    'lr.Finding("share", f"{size} of 10 came back.", lr.Estimate(size / 10, 0.1, 0.6, 0.95, "wilson", 10, '
+    '"fraction"))'
+)
+PROVENANCE = (
+    'lr.Provenance(dataset="tiny", data="Ten made-up rows.", kind="simulated", as_of="2024-01-31", '
+    'currency=None, fingerprint="f00d", design="randomised", estimand="share", n=10)'
+)
+
+
+def notebook(*cells, parameters=PARAMETERS, question="# Who came back?\n\nTen rows, one question."):
+    """Return the JSON of a notebook; a cell that starts with '#' and a space is markdown."""
+    made = [{"cell_type": "markdown", "id": "question", "metadata": {}, "source": question}]
+    if parameters is not None:
+        made.append(_code(parameters, "parameters", ["parameters"]))
+    for number, source in enumerate(cells):
+        if source.startswith("# "):
+            made.append(
+                {"cell_type": "markdown", "id": f"m{number}", "metadata": {}, "source": "#" + source}
+            )
+        else:
+            made.append(_code(source, f"c{number}", []))
+    kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return {"cells": made, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+
+
+def _code(source, name, tags):
+    return {
+        "cell_type": "code",
+        "execution_count": None,
+        "id": name,
+        "metadata": {"tags": tags} if tags else {},
+        "outputs": [],
+        "source": source,
+    }
+
+
+GOOD = (IMPORT, "# The answer", FINDING, "# Provenance", PROVENANCE)
+
+
+class Project:
+    """A project folder: notebooks, a catalogue, named datasets."""
+
+    def __init__(self, root):
+        self.root = root
+        self.site = root / "reports" / "site"
+        (root / "reports").mkdir(parents=True)
+        (root / "notebooks").mkdir()
+        (root / "data").mkdir()
+        (root / "data" / "datasets.yml").write_text("{}\n")
+        self.entries = []
+
+    def add(self, name, *cells, entry=None, **options):
+        path = self.root / "notebooks" / f"{name}.ipynb"
+        path.write_text(json.dumps(notebook(*(cells or GOOD), **options)))
+        known = {"id": name, "notebook": f"notebooks/{name}.ipynb", "title": f"Who came back ({name})?"}
+        self.entries = [e for e in self.entries if e["id"] != name]
+        self.entries.append({**known, "audience": "the team", "needs": [], **(entry or {})})
+        self.save()
+
+    def save(self):
+        (self.root / "reports" / "catalogue.yml").write_text(json.dumps({"reports": self.entries}))
+
+    def run(self, *words, env=None, cwd=None, debug=False):
+        """Run the command in a process of its own."""
+        return subprocess.run(
+            [sys.executable, "-m", "loyalty_research.cli", *(["--debug"] if debug else []), *words],
+            cwd=cwd or self.root,
+            env={**os.environ, **(env or {})},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+
+    def manifest(self, site=None):
+        return json.loads(((site or self.site) / "manifest.json").read_text())
+
+    def files(self, site=None):
+        folder = site or self.site
+        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture
+def project(tmp_path):
+    return Project(tmp_path / "my project")
+
+
+@pytest.fixture
+def make_project(tmp_path):
+    return lambda name="my project": Project(tmp_path / name)
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """A project with two good reports that were made once; tests read it and leave it as it is."""
+    project = Project(tmp_path_factory.mktemp("built") / "my project")
+    project.add("first")
+    project.add("second", entry={"sensitivity": "restricted", "parameters": {"size": 5}})
+    done = project.run("report", "--jobs", "2")
+    assert done.returncode == 0, done.stderr
+    project.said = done.stdout
+    return project
