@@ -10,19 +10,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from loyalty_research.data.catalogue import list_datasets, source_key
+    from loyalty_research.data.catalogue import describe_names, list_datasets, source_key
+    from loyalty_research.data.checking import CheckReport, Violation
     from loyalty_research.data.contract import TABLES
-    from loyalty_research.data.datasets import Dataset, open_dataset
+    from loyalty_research.data.datasets import Dataset, check_dataset, open_dataset
 
 _NAMES = {
+    "CheckReport": "checking",
     "Dataset": "datasets",
     "TABLES": "contract",
+    "Violation": "checking",
+    "check_dataset": "datasets",
+    "describe_names": "catalogue",
     "list_datasets": "catalogue",
     "open_dataset": "datasets",
     "source_key": "catalogue",
 }
 
-__all__ = ["TABLES", "Dataset", "list_datasets", "open_dataset", "source_key"]
+__all__ = [
+    "TABLES",
+    "CheckReport",
+    "Dataset",
+    "Violation",
+    "check_dataset",
+    "describe_names",
+    "list_datasets",
+    "open_dataset",
+    "source_key",
+]
 
 
 def __getattr__(name: str) -> Any:

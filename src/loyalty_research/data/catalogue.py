@@ -32,6 +32,7 @@ __all__ = [
     "TableDefinition",
     "as_date",
     "check_declared",
+    "check_zone",
     "define",
     "describe_names",
     "find_project",
@@ -304,7 +305,12 @@ def _texts(value: object, where: str) -> tuple[str, ...]:
     raise ContractError(f"{where} must be a text or a list of texts")
 
 
-def _check_zone(name: str, where: str) -> str:
+def check_zone(name: str, where: str) -> str:
+    """Return the name of a time zone.
+
+    Raises:
+        ContractError: When there is no such zone.
+    """
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -343,7 +349,7 @@ def _part(values: Mapping[str, Any], where: str) -> Part:
             raise ContractError(f"{where}.join needs from: and on:")
         join["on"] = _texts(join["on"], f"{where}.join.on")
     if values.get("timezone"):
-        _check_zone(str(values["timezone"]), f"{where}.timezone")
+        check_zone(str(values["timezone"]), f"{where}.timezone")
     options = {
         key: value
         for key, value in values.items()
@@ -417,7 +423,7 @@ def _definition(name: str, entry: object, root: Path) -> Definition:
         description=" ".join(str(values.get("description", "")).split()),
         kind=kind,
         currency=None if values.get("currency") is None else str(values["currency"]),
-        timezone=_check_zone(str(values.get("timezone", "UTC")), f"{where}.timezone"),
+        timezone=check_zone(str(values.get("timezone", "UTC")), f"{where}.timezone"),
         as_of=as_of,
         calibration_end=calibration,
         notices=tuple(
@@ -532,7 +538,7 @@ def package_file(source: Source, rest: str) -> Path:
         distribution = metadata.distribution(source.package)
     except metadata.PackageNotFoundError:
         raise MissingExtraError(source.package, source.extra or "datasets") from None
-    return Path(os.fspath(distribution.locate_file(source.path))) / rest
+    return Path(str(distribution.locate_file(source.path))) / rest
 
 
 def resolve(definition: Definition, origin: str) -> Path | None:

@@ -1,33 +1,39 @@
 """Datasets: contract-checked tables with what a reader must know about them."""
 
+# ruff: noqa: S608  # names pass through expressions.quote and values through sources.literal
+
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from functools import cached_property
 from html import escape
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import narwhals as nw
 
 from loyalty_research.data import catalogue
+from loyalty_research.data.checking import check_loaded, write_quarantine
 from loyalty_research.data.contract import TABLES
 from loyalty_research.data.expressions import quote
-from loyalty_research.data.loading import Loaded, load, load_frames, present
+from loyalty_research.data.loading import load, load_frames, present
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.i18n import message
 
 if TYPE_CHECKING:
+    from loyalty_research.data.loading import Loaded
+    from loyalty_research.data.checking import CheckReport
     import datetime as dt
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     import pandas as pd
 
     from loyalty_research.data.catalogue import Definition
 
-__all__ = ["Dataset", "open_dataset"]
+__all__ = ["Dataset", "check_dataset", "open_dataset"]
 
 _KIND_WORDS: Final = {
     "real": lambda: message("Real data"),
@@ -80,9 +86,12 @@ class Dataset:
         calibration_end: dt.date | None,
         notices: tuple[str, ...],
         truth: Mapping[str, Any],
+        report: CheckReport,
     ) -> None:
+        if kind not in _KIND_WORDS:
+            raise ArgumentError(f"kind must be one of {', '.join(_KIND_WORDS)}; got {kind!r}")
         self._loaded = loaded
-        self._end = as_of
+        self._report = report
         self.name, self.description, self.kind = name, description, kind
         self.currency, self.timezone = loaded.currency, loaded.zone
         self.as_of, self.calibration_end = as_of, calibration_end
@@ -153,7 +162,8 @@ class Dataset:
             truth: True parameters of simulated data.
 
         Raises:
-            ContractError: When a table is not in the contract.
+            ContractError: When a table is not in the contract or its rows break it, listing all there
+                is to mend.
 
         Examples:
             >>> import pandas as pd
@@ -168,13 +178,15 @@ class Dataset:
             0 2024-01-31 22:30:00      2024-01-31    10.0
             1 2024-02-02 09:00:00      2024-02-02    12.5
         """
-        loaded = load_frames(name, tables, zone=timezone, currency=currency)
+        day = None if as_of is None else catalogue.as_date(as_of)
+        loaded = load_frames(name, tables, zone=catalogue.check_zone(timezone, "timezone"), currency=currency)
         return cls(
             loaded,
+            report=check_loaded(loaded, as_of=day).raise_if_failed(),
             name=name,
             description=description,
             kind=kind,
-            as_of=None if as_of is None else catalogue.as_date(as_of),
+            as_of=day,
             calibration_end=None if calibration_end is None else catalogue.as_date(calibration_end),
             notices=tuple(notices),
             truth=truth or {},
@@ -201,6 +213,10 @@ class Dataset:
         if table not in self._views:
             raise ContractError(f"{self.name} has no table {table!r}; it has {', '.join(self._views)}")
         return self._loaded.connection.execute(f"SELECT * FROM {self._view(table)}").df()
+
+    def check(self) -> CheckReport:
+        """Return what the check of the contract found; an open dataset has no errors, warnings maybe."""
+        return self._report
 
     @cached_property
     def fingerprint(self) -> str:
@@ -265,6 +281,7 @@ class Dataset:
             calibration_end=calibration_end,
             notices=notices,
             truth=self.truth,
+            report=self._report,
         )
         if not any(view.counts().values()):
             raise ContractError(f"{self.name} has no rows up to {day}")
@@ -340,6 +357,9 @@ def open_dataset(name_or_path: str | Path, *, as_of: dt.date | str | None = None
 
 def _read(definition: Definition) -> Dataset:
     loaded = load(definition)
+    report = check_loaded(loaded, as_of=definition.as_of).raise_if_failed()
+    if loaded.quarantined:
+        report = write_quarantine(loaded, report, _quarantine_path(definition))
     return Dataset(
         loaded,
         name=definition.name,
@@ -349,7 +369,13 @@ def _read(definition: Definition) -> Dataset:
         calibration_end=definition.calibration_end,
         notices=(*definition.notices, *loaded.notices),
         truth={},
+        report=report,
     )
+
+
+def _quarantine_path(definition: Definition) -> Path:
+    safe = re.sub(r"[^\w.-]+", "_", definition.name)
+    return definition.root / "data" / "cache" / "quarantine" / f"{safe}.parquet"
 
 
 def _generate(definition: Definition) -> Dataset:
@@ -357,13 +383,41 @@ def _generate(definition: Definition) -> Dataset:
     asked = definition.generator
     function = catalogue.generator(str(asked.get("name", ""))).load()
     arguments = dict(asked.get("arguments") or {})
-    made = (
-        function(arguments.pop("kind", None), **arguments) if "kind" in arguments else function(**arguments)
-    )
+    leading = [arguments.pop("kind")] if "kind" in arguments else []
+    made = function(*leading, **arguments)
     if not isinstance(made, Dataset):
         raise ContractError(f"{definition.name}: the generator {asked.get('name')!r} returned no Dataset")
     made.name = definition.name
-    made.kind = "simulated"
     made.description = definition.description or made.description
     made.notices = (*definition.notices, *made.notices)
     return made
+
+
+def check_dataset(
+    name_or_path: str | Path, *, as_of: dt.date | str | None = None, quarantine: str | Path | None = None
+) -> CheckReport:
+    """Check a dataset against the contract and report every violation, without raising for them.
+
+    Args:
+        name_or_path: As for :func:`open_dataset`.
+        as_of: Last day observed, where it is not the declared one.
+        quarantine: Parquet file to write the bad rows of every table to, each with all its reasons.
+
+    Returns:
+        The report; ``.ok`` says whether the dataset can be opened.
+
+    Raises:
+        ContractError: When there is no such dataset, or its definition is wrong.
+
+    Examples:
+        >>> check_dataset("carwash")
+        carwash follows the contract (1 table, 300 rows).
+    """
+    catalogue.check_declared(name_or_path)
+    definition = catalogue.define(name_or_path)
+    if definition.generator:
+        return _generate(definition).check()
+    loaded = load(definition)
+    end = definition.as_of if as_of is None else catalogue.as_date(as_of)
+    report = check_loaded(loaded, as_of=end, mark_all=quarantine is not None)
+    return report if quarantine is None else write_quarantine(loaded, report, Path(quarantine))

@@ -1,5 +1,7 @@
 """From a definition to staged tables in one DuckDB connection, and views of them as of a day."""
 
+# ruff: noqa: S608  # names pass through expressions.quote and values through sources.literal
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -22,10 +24,11 @@ from loyalty_research.data.sources import (
     read_part,
     safe_url,
 )
-from loyalty_research.data.staging import PART, Staged, stage
+from loyalty_research.data.staging import PART, stage
 from loyalty_research.errors import ContractError
 
 if TYPE_CHECKING:
+    from loyalty_research.data.staging import Staged
     import datetime as dt
     from collections.abc import Mapping, Sequence
     from pathlib import Path
@@ -69,7 +72,7 @@ def connect(engine: Mapping[str, Any], where: str) -> duckdb.DuckDBPyConnection:
     Raises:
         ContractError: When DuckDB refuses a setting.
     """
-    settings = {key: str(value) for key, value in engine.items() if key != "kind"}
+    settings: dict[str, Any] = {key: str(value) for key, value in engine.items() if key != "kind"}
     # an extension is fetched only where a source asks for one, never by surprise
     settings["autoinstall_known_extensions"] = "false"
     try:
@@ -80,15 +83,13 @@ def connect(engine: Mapping[str, Any], where: str) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def load(definition: Definition, *, keep_going: bool = False) -> Loaded:
+def load(definition: Definition) -> Loaded:
     """Read and type every table of a definition.
 
-    Args:
-        definition: What to read.
-        keep_going: Note a table that cannot be read and go on, so that a check can report all.
+    A table that cannot be read is noted in ``unreadable``, so that one check can report all there is.
 
     Raises:
-        ContractError: When a source cannot be read, unless ``keep_going``.
+        ContractError: When the engine's settings, the erasure list or an unnamed file is wrong.
     """
     where = definition.name
     connection = connect(definition.engine, where)
@@ -101,8 +102,6 @@ def load(definition: Definition, *, keep_going: bool = False) -> Loaded:
         try:
             _load_table(loaded, definition, tables[name])
         except ContractError as error:
-            if not keep_going:
-                raise
             loaded.unreadable[name] = str(error)
     if definition.erasures:
         _erase(loaded, definition)

@@ -4,6 +4,8 @@ Text files are read as text only: typing happens at staging, where a cell that c
 kept, counted and pointed at instead of stopping at the first one.
 """
 
+# ruff: noqa: S608  # names pass through expressions.quote and values through sources.literal
+
 from __future__ import annotations
 
 import csv
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.data.catalogue import Definition, Part
 
-__all__ = ["Malformed", "Raw", "literal", "line_numbers", "read_part"]
+__all__ = ["Malformed", "Raw", "line_numbers", "literal", "read_part"]
 
 ROW: Final = "__row"
 FILE: Final = "__file"
@@ -446,9 +448,9 @@ def _read_fields(
 
 def _lines_at(path: Path, offsets: Sequence[int]) -> list[int]:
     """Return the file line (from 1) of each byte offset; DuckDB counts records, not lines."""
-    opened = gzip.open(path, "rb") if path.name.lower().endswith(".gz") else path.open("rb")
     found, line, at = [], 1, 0
-    with opened as handle:
+    zipped = path.name.lower().endswith(".gz")
+    with gzip.open(path, "rb") if zipped else path.open("rb") as handle:
         for offset in offsets:
             while at < offset and (piece := handle.read(min(offset - at, 1 << 20))):
                 line += piece.count(b"\n")

@@ -6,18 +6,22 @@ local time does not exist, ``__cut_x`` where money has more than two decimals, `
 the lines of one order disagree.
 """
 
+# ruff: noqa: S608  # names pass through expressions.quote and values through sources.literal
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from loyalty_research.data.contract import TABLES, Column, Table
+from loyalty_research.data.contract import TABLES
 from loyalty_research.data.expressions import parse, quote
-from loyalty_research.data.sources import FILE, ROW, Raw, literal
+from loyalty_research.data.sources import FILE, ROW, literal
 from loyalty_research.errors import ContractError
 
 if TYPE_CHECKING:
+    from loyalty_research.data.contract import Column, Table
+    from loyalty_research.data.sources import Raw
     from collections.abc import Mapping, Sequence
 
     import duckdb
@@ -29,6 +33,7 @@ __all__ = ["PART", "Staged", "stage"]
 PART: Final = "__part"
 _ISO: Final = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?\s?(Z|UTC|[+-]\d{2}(:?\d{2})?)?$"
 _OFFSET: Final = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
+_INTEGERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
 _TIME_DIRECTIVES: Final = ("%H", "%I", "%M", "%S", "%c", "%X", "%-H", "%-I", "%-M", "%-S")
 _TRUE: Final = "('true', 't', 'yes', 'y', '1')"
 _FALSE: Final = "('false', 'f', 'no', 'n', '0')"
@@ -349,8 +354,10 @@ def _infer(connection: duckdb.DuckDBPyConnection, raw: Raw, names: Sequence[str]
         pieces += [
             f"count({cell})",
             f"count(*) FILTER (regexp_matches({cell}, '^-?(0|[1-9]\\d{{0,17}})$'))",
-            f"count(*) FILTER (regexp_matches({cell}, '^-?(0|[1-9]\\d*)?(\\.\\d+)?([eE][+-]?\\d+)?$') "
-            f"AND isfinite(TRY_CAST({cell} AS DOUBLE)))",
+            (
+                f"count(*) FILTER (regexp_matches({cell}, '^-?(0|[1-9]\\d*)?(\\.\\d+)?([eE][+-]?\\d+)?$') "
+                f"AND isfinite(TRY_CAST({cell} AS DOUBLE)))"
+            ),
         ]
     row = connection.execute(f"SELECT {', '.join(pieces)} FROM ({raw.sql})").fetchall()[0]
     found = {}
@@ -377,6 +384,11 @@ def _extra(
         return f"CAST({sql} AS TIMESTAMP)"
     if type_name.startswith("ENUM"):
         return f"CAST({sql} AS VARCHAR)"
+    if type_name in _INTEGERS:
+        # narrow integers overflow in a formula such as age ** 3
+        return f"CAST({sql} AS BIGINT)"
+    if type_name in {"FLOAT", "HUGEINT", "UHUGEINT", "UBIGINT"}:
+        return f"CAST({sql} AS DOUBLE)"
     return sql
 
 
