@@ -173,39 +173,62 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
 # --- sentences ---------------------------------------------------------------------------------
 
 
+def dictionaries(tree):
+    """Return function to name to keys, for every dictionary display that a function assigns."""
+    found = {}
+    for function in ast.walk(tree):
+        if not isinstance(function, ast.FunctionDef):
+            continue
+        for node in ast.walk(function):
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            value = getattr(node, "value", None)
+            if isinstance(target, ast.Name) and isinstance(value, ast.Dict):
+                keys = {key.value if isinstance(key, ast.Constant) else None for key in value.keys}
+                found.setdefault(function, {})[target.id] = keys
+    return found
+
+
+def fault_of_message(call, kind, known):
+    """Say what is wrong with one call, given the dictionaries its function assigns."""
+    ids = call.args[: 1 if kind == "message" else 2]
+    if not ids or any(not isinstance(a, ast.Constant) or not isinstance(a.value, str) for a in ids):
+        return "the id is not a literal"
+    parts = [field for a in ids for _, field, _, _ in string.Formatter().parse(a.value)]
+    fields = {re.split(r"[.\[]", field)[0] for field in parts if field is not None}
+    given = {"count"} if kind == "messages" else set()
+    spare = set(given)
+    for keyword in call.keywords:
+        keys = {keyword.arg} if keyword.arg else known.get(ast.unparse(keyword.value), {None})
+        given |= keys
+        spare |= set() if keyword.arg else keys
+    if None in given:
+        return "** hides the fields"
+    if not fields <= given or given - fields - spare:
+        return f"fields {sorted(fields)}, arguments {sorted(given)}"
+    return None
+
+
 def bad_messages(tree):
-    """Return calls of i18n.message(s) whose id is not literal or whose fields are not its arguments."""
-    names = {}
+    """Return calls of i18n.message(s) whose id is not literal or whose fields are not its arguments.
+
+    `**fields` is followed to the dictionary of that name in the same function; such a dictionary,
+    shared by several sentences, may hold more than one of them needs.
+    """
+    names = {"i18n.message": "message", "i18n.messages": "messages"}
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("i18n"):
-            names |= {a.asname or a.name: a.name for a in node.names}
-    found = []
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        said = ast.unparse(node.func)
-        kind = names.get(said) or (said.split(".")[-1] if said.startswith("i18n.") else None)
-        if kind not in ("message", "messages"):
-            continue
-        ids = node.args[: 1 if kind == "message" else 2]
-        if not ids or any(not isinstance(a, ast.Constant) or not isinstance(a.value, str) for a in ids):
-            found.append(f"line {node.lineno}: the id is not a literal")
-            continue
-        if any(k.arg is None for k in node.keywords):
-            found.append(f"line {node.lineno}: ** hides the fields")
-            continue
-        fields = {
-            re.split(r"[.\[]", field)[0]
-            for a in ids
-            for _, field, _, _ in string.Formatter().parse(a.value)
-            if field is not None
-        }
-        given = {k.arg for k in node.keywords}
-        if kind == "messages":
-            fields.discard("count")
-        if fields != given:
-            found.append(f"line {node.lineno}: fields {sorted(fields)}, arguments {sorted(given)}")
-    return found
+            names |= {a.asname or a.name: a.name for a in node.names if a.name in ("message", "messages")}
+    known = {
+        id(call): assigned
+        for function, assigned in dictionaries(tree).items()
+        for call in ast.walk(function)
+        if isinstance(call, ast.Call)
+    }
+    calls = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) in names
+    ]
+    faults = [(c, fault_of_message(c, names[ast.unparse(c.func)], known.get(id(c), {}))) for c in calls]
+    return [f"line {call.lineno}: {fault}" for call, fault in faults if fault]
 
 
 def test_sentences_are_literal_ids_with_their_fields():
@@ -224,6 +247,8 @@ def test_sentences_are_literal_ids_with_their_fields():
         "message('left', n=1)",
         "message('{} left', 1)",
         "message('{n} left', **fields)",
+        "def f():\n    fields = {'m': 1}\n    message('{n} left', **fields)",
+        "def f():\n    fields = {name: 1}\n    message('{n} left', **fields)",
         "messages('{count} left', f'{count}', 3)",
         "messages('{count} of {n}', '{count} of {n}', 3)",
         "i18n.message(text)",
