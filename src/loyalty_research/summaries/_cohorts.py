@@ -9,7 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from loyalty_research.errors import ArgumentError, ContractError
-from loyalty_research.summaries._frames import as_ordinal, collect, day_number, read_lines, to_dates
+from loyalty_research.summaries._frames import as_ordinal, collect, day_number, part, read_lines, to_dates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,11 +27,11 @@ def _week(moment: nw.Expr) -> nw.Expr:
 
 
 def _month(moment: nw.Expr) -> nw.Expr:
-    return moment.dt.year().cast(nw.Int64) * 12 + moment.dt.month().cast(nw.Int64) - 1
+    return part(moment.dt.year()) * 12 + part(moment.dt.month()) - 1
 
 
 def _quarter(moment: nw.Expr) -> nw.Expr:
-    return moment.dt.year().cast(nw.Int64) * 4 + (moment.dt.month().cast(nw.Int64) - 1) // 3
+    return part(moment.dt.year()) * 4 + (part(moment.dt.month()) - 1) // 3
 
 
 def _week_start(index: int) -> int:

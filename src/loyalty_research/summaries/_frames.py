@@ -32,6 +32,7 @@ __all__ = [
     "day_number",
     "flag",
     "need",
+    "part",
     "positive_days",
     "read_lines",
     "to_dates",
@@ -103,11 +104,19 @@ def collect(frame: nw.LazyFrame[Any]) -> pd.DataFrame:
     return found
 
 
+def part(number: nw.Expr) -> nw.Expr:
+    """Return a part of a date as int64, 0 where the date is null (pandas makes it a float NaN)."""
+    return number.fill_null(0).cast(nw.Int64)
+
+
 def day_number(column: nw.Expr) -> nw.Expr:
-    """Return the proleptic Gregorian day number of a date or naive timestamp column."""
-    years = column.dt.year().cast(nw.Int64) - 1
+    """Return the proleptic Gregorian day number of a date or naive timestamp column.
+
+    Null dates give a number below 1, since an integer column cannot hold a null in pandas.
+    """
+    years = part(column.dt.year()) - 1
     leap_days = years // 4 - years // 100 + years // 400
-    return (years * 365 + leap_days + column.dt.ordinal_day().cast(nw.Int64)).cast(nw.Int64)
+    return years * 365 + leap_days + part(column.dt.ordinal_day())
 
 
 def to_dates(days: ArrayLike) -> pd.Series[pd.Timestamp]:
@@ -182,7 +191,8 @@ def date_column(frame: nw.LazyFrame[Any], name: str, *candidates: str) -> str:
     if isinstance(kind, nw.Datetime) and kind.time_zone is not None:
         raise ContractError(
             f"{name}.{found} carries the time zone {kind.time_zone}, and which day a moment falls on depends "
-            f"on it; add {found.removesuffix('_at')}_date with the date in the business's time zone"
+            f"on it; add {found.removesuffix('_at')}_date with the date in the business's time zone (on Spark, a "
+            "moment that is meant to be naive has the type timestamp_ntz)"
         )
     if not isinstance(kind, (nw.Date, nw.Datetime)):
         raise ContractError(f"{name}.{found} is {kind}, not a date; {_MEND_DATE}")

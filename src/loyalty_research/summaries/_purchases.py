@@ -165,6 +165,12 @@ def _check_split(split: int, lines: Lines) -> None:
 def _sufficient(days: nw.LazyFrame[Any], end: int) -> nw.LazyFrame[Any]:
     """Return per customer what every column derives from, in one pass over the days."""
     early = nw.col("day") <= end
+    # cheaper than marking each first day with a window, which Spark needs: it has no ordered `first`
+    first_spend = nw.col("amount").first(order_by="day")
+    if days.implementation.is_spark_like():
+        is_first = nw.col("day") == nw.col("day").min().over("customer_id")
+        days = days.with_columns(_first_amount=nw.when(is_first).then(nw.col("amount")))
+        first_spend = nw.col("_first_amount").sum()
     return (
         days.with_columns(
             _early=flag(early),
@@ -179,8 +185,7 @@ def _sufficient(days: nw.LazyFrame[Any], end: int) -> nw.LazyFrame[Any]:
             last=nw.col("_early_day").max(),
             days=nw.col("_early").sum(),
             spend=nw.col("_early_amount").sum(),
-            # with the sum, cheaper than a window or a self-join that marks each first day
-            first_spend=nw.col("amount").first(order_by="day"),
+            first_spend=first_spend,
             late_days=nw.col("_late").sum(),
             late_spend=nw.col("_late_amount").sum(),
         )

@@ -201,7 +201,7 @@ def _assignments(table: Any, experiment: str | None) -> tuple[nw.LazyFrame[Any],
     extra = [c for c in ("strata", "cluster_id") if c in names]
     frame = frame.select("customer_id", "arm", *extra, start=day_number(nw.col(when)))
     found = collect(frame.select("customer_id", "arm", "start"))
-    blank = np.flatnonzero(found.isna().any(axis=1).to_numpy())
+    blank = np.flatnonzero((found.isna().any(axis=1) | (found["start"] < 1)).to_numpy())
     if len(blank):
         raise ContractError(f"assignments lack a customer, arm or date at {at_rows([int(i) for i in blank])}")
     twice = np.flatnonzero(found["customer_id"].duplicated().to_numpy())
@@ -218,7 +218,7 @@ def _with_membership(frame: pd.DataFrame, memberships: Any, window: int) -> pd.D
     spells = spells[spells["customer_id"].isin(frame["unit_id"])]
     start = spells["customer_id"].map(frame.set_index("unit_id")["start"]).to_numpy(dtype=float)
     since, until = spells["since"].to_numpy(dtype=float), spells["until"].to_numpy(dtype=float)
-    until = np.where(np.isnan(until), np.inf, until)
+    until = np.where(until < 1, np.inf, until)  # an open spell has no end
     was = spells["customer_id"][(since < start) & (until >= start)]
     member = spells["customer_id"][(since < start + window) & (until > start)]
     return frame.assign(
@@ -236,7 +236,7 @@ def _spells(memberships: Any) -> pd.DataFrame:
         end = date_column(table, "memberships", "valid_to_date", "valid_to")
         columns["until"] = day_number(nw.col(end))
     spells = collect(table.select(**columns))
-    return spells if "until" in spells else spells.assign(until=np.nan)
+    return spells if "until" in spells else spells.assign(until=0)
 
 
 def _with_covariates(frame: pd.DataFrame, customers: Any) -> pd.DataFrame:
