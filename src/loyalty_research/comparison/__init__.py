@@ -1,1 +1,71 @@
-"""Placeholder docstring."""
+"""Compare groups of customers by the estimator that fits how the groups came about.
+
+There is no default design: nothing in a table says whether chance or choice decided who is in
+which group, and the answer decides what a difference can mean.
+
+Examples:
+    >>> import pandas as pd
+    >>> from loyalty_research.comparison import Comparison, Mean
+    >>> units = pd.DataFrame({"arm": ["control", "control", "invited", "invited"] * 50,
+    ...                       "spend": [10.0, 12.0, 13.0, 15.0] * 50})
+    >>> plan = Comparison(Mean("spend"), design="randomised", assignment="arm", control="control", ratio=(1, 1))
+    >>> plan.analyse(units).estimate(estimand="ITT").value
+    3.0
+"""
+
+from loyalty_research.comparison.balance import BalanceResult, balance
+from loyalty_research.comparison.design import DESIGNS, Comparison
+from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
+from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Ratio, parse_metric
+from loyalty_research.comparison.observational import ObservationalResult
+from loyalty_research.comparison.planning import minimal_detectable_effect, power, sample_size
+from loyalty_research.comparison.result import NOT_AN_EFFECT, ComparisonResult, Statement
+from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_ratio_test
+from loyalty_research.comparison.sensitivity import e_value, robustness_value
+from loyalty_research.comparison.sequential import confidence_sequence
+from loyalty_research.comparison.weighting import (
+    WeightingResult,
+    augmented_ipw,
+    entropy_balancing,
+    inverse_probability_weighting,
+    overlap_weighting,
+)
+from loyalty_research.stats.multiplicity import adjust_p_values
+from loyalty_research.stats.proportions import ExactTest, difference_in_proportions, exact_test
+
+__all__ = [
+    "DESIGNS",
+    "FORMS",
+    "NOT_AN_EFFECT",
+    "AndersonRubinSet",
+    "BalanceResult",
+    "Comparison",
+    "ComparisonResult",
+    "ExactTest",
+    "Mean",
+    "Metric",
+    "ObservationalResult",
+    "Proportion",
+    "Ratio",
+    "SampleRatioTest",
+    "Statement",
+    "WeightingResult",
+    "adjust_p_values",
+    "anderson_rubin_set",
+    "augmented_ipw",
+    "balance",
+    "confidence_sequence",
+    "difference_in_proportions",
+    "e_value",
+    "entropy_balancing",
+    "exact_test",
+    "inverse_probability_weighting",
+    "minimal_detectable_effect",
+    "overlap_weighting",
+    "parse_metric",
+    "power",
+    "robustness_value",
+    "sample_ratio_test",
+    "sample_size",
+    "wald_estimate",
+]

@@ -46,7 +46,7 @@ def adjust_p_values(p: ArrayLike, *, method: str = "holm") -> NDArray[np.float64
     """
     if method not in MULTIPLICITY_METHODS:
         raise ArgumentError(f"method is one of {', '.join(MULTIPLICITY_METHODS)}; got {method!r}")
-    values = np.asarray(p, dtype=float)
+    values: NDArray[np.float64] = np.asarray(p, dtype=float)
     if values.ndim != 1:
         raise ArgumentError(f"p must be one-dimensional; got shape {values.shape}")
     bad = int(np.sum(~((values >= 0) & (values <= 1))))

@@ -29,7 +29,8 @@ class Declared(Protocol):
     Attributes:
         label: Name of the metric, unique within one call.
         outcomes: Columns that define it; a row counts when none of them is missing.
-        domains: For each outcome ``"finite"``, ``"nonnegative"`` or ``"binary"``.
+        domains: For each outcome ``"finite"``, ``"nonnegative"``, ``"binary"`` or ``"indicator"``
+            (binary and never missing).
         covariates: Pre-period columns, which must not be missing.
         cap: Pooled percentile, a fraction, above which the first outcome is cut; or None.
     """
@@ -156,7 +157,9 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _schema_check(schema: Mapping[str, Any], names: Iterable[str], numeric: Iterable[str], table: str) -> None:
+def _schema_check(
+    schema: Mapping[str, Any], names: Iterable[str], numeric: Iterable[str], table: str
+) -> None:
     lacking = [name for name in dict.fromkeys(names) if name not in schema]
     if lacking:
         raise ContractError(
@@ -182,6 +185,8 @@ def _value(name: str, schema: Mapping[str, Any]) -> nw.Expr:
 def _outside(value: nw.Expr, domain: str) -> nw.Expr:
     if domain == "missing":
         return value.is_null()
+    if domain == "indicator":
+        return value.is_null() | ((value != 0) & (value != 1))
     if domain == "nonnegative":
         return (value < 0) & ~value.is_null()
     if domain == "binary":
@@ -193,6 +198,7 @@ _WORDS = {
     "finite": "infinite",
     "nonnegative": "negative (an exposure cannot be)",
     "binary": "neither 0 nor 1",
+    "indicator": "missing or neither 0 nor 1",
     "missing": "missing (fill them, for instance with 0 for no purchases before, or leave the covariate out)",
 }
 
@@ -202,13 +208,13 @@ class _Plan:
     """Names of everything one call computes."""
 
     metrics: tuple[Declared, ...]
-    values: dict[tuple[str, float | None], str]
+    aliases: dict[tuple[str, float | None], str]
     rules: dict[tuple[str, str], str]
     keys: tuple[str, ...]
 
     def value_of(self, metric: Declared, position: int) -> str:
         columns = (*metric.outcomes, *metric.covariates)
-        return self.values[columns[position], metric.cap if position == 0 else None]
+        return self.aliases[columns[position], metric.cap if position == 0 else None]
 
 
 def _plan(metrics: Sequence[Declared], keys: tuple[str, ...]) -> _Plan:
@@ -234,16 +240,16 @@ def _caps(
     frame: nw.LazyFrame[Any], plan: _Plan, schema: Mapping[str, Any]
 ) -> dict[tuple[str, float | None], float]:
     """Return the value at each declared percentile of the pooled column: never one per arm."""
-    wanted = [key for key in plan.values if key[1] is not None]
+    wanted = [key for key in plan.aliases if key[1] is not None]
     if not wanted:
         return {}
     row = _first_row(
-        frame.select(_value(name, schema).alias(plan.values[name, cap]) for name, cap in wanted).select(
-            nw.col(plan.values[name, cap]).quantile(float(cap or 0), interpolation="linear")
+        frame.select(_value(name, schema).alias(plan.aliases[name, cap]) for name, cap in wanted).select(
+            nw.col(plan.aliases[name, cap]).quantile(float(cap or 0), interpolation="linear")
             for name, cap in wanted
         )
     )
-    return {key: float(row[plan.values[key]]) for key in wanted if not _missing(row[plan.values[key]])}
+    return {key: float(row[plan.aliases[key]]) for key in wanted if not _missing(row[plan.aliases[key]])}
 
 
 def _first_row(frame: nw.LazyFrame[Any]) -> dict[str, Any]:
@@ -252,7 +258,7 @@ def _first_row(frame: nw.LazyFrame[Any]) -> dict[str, Any]:
 
 def _pilot(frame: nw.LazyFrame[Any], plan: _Plan, schema: Mapping[str, Any]) -> dict[str, float]:
     """Return a rough mean of each column: sums taken about it keep their digits."""
-    names = list(dict.fromkeys(name for name, _ in plan.values))
+    names = list(dict.fromkeys(name for name, _ in plan.aliases))
     head = frame.select(_value(name, schema).alias(name) for name in names).head(_PILOT_ROWS).collect()
     shift = {}
     for name in names:
@@ -459,7 +465,7 @@ def arm_moments(
     schema = dict(frame.collect_schema())
     strata_keys = () if strata is None else (strata,) if isinstance(strata, str) else tuple(strata)
     plan = _plan(metrics, (arm, *strata_keys))
-    numeric = [name for name, _ in plan.values]
+    numeric = [name for name, _ in plan.aliases]
     keys = [*plan.keys, *([cluster] if cluster else [])]
     _schema_check(schema, [*keys, *numeric], numeric, table)
     clash = sorted(set(keys) & set(numeric))
@@ -467,9 +473,11 @@ def arm_moments(
         raise ArgumentError(f"{', '.join(clash)} cannot be both a measured column and a grouping")
     caps, shift = _caps(frame, plan, schema), _pilot(frame, plan, schema)
     values = []
-    for (name, cap), alias in plan.values.items():
+    for (name, cap), alias in plan.aliases.items():
         value = _value(name, schema)
-        values.append((value.clip(upper_bound=caps[name, cap]) if (name, cap) in caps else value).alias(alias))
+        values.append(
+            (value.clip(upper_bound=caps[name, cap]) if (name, cap) in caps else value).alias(alias)
+        )
     flags = [
         nw.when(_outside(_value(name, schema), domain)).then(nw.lit(1)).alias(flag)
         for (name, domain), flag in plan.rules.items()
@@ -498,7 +506,9 @@ def _assemble(
         arm, *strata = (group_label(row[key]) for key in plan.keys)
         place = arm, " / ".join(strata)
         if place in keyed:
-            raise ContractError(f"two values of {', '.join(plan.keys)} read alike as {place}: make them one type")
+            raise ContractError(
+                f"two values of {', '.join(plan.keys)} read alike as {place}: make them one type"
+            )
         keyed[place] = row
     keyed = dict(sorted(keyed.items()))
     metrics = {}

@@ -1,0 +1,190 @@
+"""A comparison that knows how its groups came about."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import narwhals as nw
+
+from loyalty_research.comparison.encouragement import analyse_encouragement
+from loyalty_research.comparison.metrics import Metric
+from loyalty_research.comparison.observational import analyse_observational
+from loyalty_research.comparison.randomised import analyse_randomised
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
+from loyalty_research.estimates import check_level
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from loyalty_research.comparison.result import ComparisonResult
+
+__all__ = ["DESIGNS", "Comparison"]
+
+Design = Literal["randomised", "encouragement", "observational"]
+
+_ANALYSES: dict[str, Callable[[Comparison, Any], ComparisonResult]] = {
+    "randomised": analyse_randomised,
+    "encouragement": analyse_encouragement,
+    "observational": analyse_observational,
+}
+DESIGNS = {
+    "randomised": "chance decided who is in which arm",
+    "encouragement": "chance decided who was invited, and people chose whether to join (received=)",
+    "observational": "nobody drew lots: groups are compared among units alike in what was measured before",
+}
+"""How groups can have come about, each with its meaning."""
+
+
+def _designs() -> str:
+    return "; ".join(f"{name!r}: {meaning}" for name, meaning in DESIGNS.items())
+
+
+class Comparison:
+    """Compare groups of units by the estimator that fits how the groups came about.
+
+    Args:
+        metrics: One or more of :class:`Mean`, :class:`Proportion` and :class:`Ratio`.
+        design: How the groups came about; there is no default, since nothing in the data says it.
+        assignment: Column with the arm or group.
+        control: Label of the group the others are compared with.
+        ratio: Planned sizes of the arms, by label or in order (control first, then the others by
+            name); the sample-ratio gate needs it. Designs with chance only.
+        unit: Column that identifies a unit; checked to occur once.
+        received: Column of 0 and 1 that says who joined. Encouragement only.
+        covariates: Columns measured before assignment. With chance they sharpen the estimate (numbers
+            only); without it they are what makes the groups comparable (numbers or categories).
+        strata: Column or columns within which chance decided. Designs with chance only.
+        cluster: Column of the groups that were assigned, or that vary, as a whole.
+        placebo: Column with an outcome from before; the estimator is run on it, and should find
+            nothing. Observational only; taken out of the covariates for that run.
+        level: Coverage the intervals aim at.
+
+    Raises:
+        ArgumentError: When an option is out of range.
+        DesignError: When the design is missing or unknown, or an option belongs to another design.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from loyalty_research.comparison import Proportion
+        >>> units = pd.DataFrame({"arm": ["a"] * 300 + ["b"] * 300,
+        ...                       "visited": [1] * 60 + [0] * 240 + [1] * 90 + [0] * 210})
+        >>> plan = Comparison([Proportion("visited")], design="randomised", assignment="arm", control="a",
+        ...                   ratio=(1, 1))
+        >>> print(plan.analyse(units).verdict())
+        visited: 30.0% in “b” against 20.0% in “a”, 10.00 points higher (95% interval 3.07 to 16.81 points).
+    """
+
+    def __init__(
+        self,
+        metrics: Metric | Sequence[Metric],
+        *,
+        design: Design | None = None,
+        assignment: str,
+        control: object,
+        ratio: Sequence[float] | Mapping[str, float] | None = None,
+        unit: str | None = None,
+        received: str | None = None,
+        covariates: Sequence[str] = (),
+        strata: str | Sequence[str] | None = None,
+        cluster: str | None = None,
+        placebo: str | None = None,
+        level: float = 0.95,
+    ) -> None:
+        if design is None:
+            raise DesignError(
+                f"design= has no default, since no data say how groups came about: {_designs()}"
+            )
+        if design not in DESIGNS:
+            raise DesignError(f"unknown design {design!r}; the designs are {_designs()}")
+        self.metrics: tuple[Metric, ...] = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
+        if not self.metrics or not all(isinstance(m, Metric) for m in self.metrics):
+            raise ArgumentError("metrics are one or more of Mean, Proportion and Ratio")
+        self.design = str(design)
+        self.assignment, self.control, self.unit, self.received = assignment, control, unit, received
+        self.covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
+        self.strata = strata if isinstance(strata, str) else tuple(strata) if strata else None
+        self.ratio, self.cluster, self.placebo = ratio, cluster, placebo
+        self.level = check_level(level)
+        self._check_options()
+
+    def _check_options(self) -> None:
+        chance = self.design != "observational"
+        if self.received is not None and self.design == "randomised":
+            raise DesignError(
+                "received= under design='randomised' would be a per-protocol comparison: those who joined "
+                "differ from those who did not in more than the assignment. Leave it out for the effect of "
+                "assignment, or use design='encouragement' for the effect on those who joined because of it"
+            )
+        if self.received is None and self.design == "encouragement":
+            raise DesignError("design='encouragement' needs received=, the column that says who joined")
+        if not chance:
+            for name in ("ratio", "strata", "received"):
+                if getattr(self, name) is not None:
+                    raise DesignError(
+                        f"{name}= belongs to designs with chance; design='observational' has none"
+                    )
+            if not self.covariates:
+                raise DesignError(
+                    "design='observational' needs covariates= measured before: without them the raw gap is all "
+                    "there is, and that is not an effect"
+                )
+        if chance and self.placebo is not None:
+            raise DesignError("placebo= belongs to design='observational'")
+        columns = [self.assignment, *(m for metric in self.metrics for m in metric.outcomes)]
+        both = sorted({*self.covariates} & {*columns, self.received})
+        if both:
+            raise ArgumentError(
+                f"{', '.join(both)} cannot be a covariate: it is an outcome or the assignment"
+            )
+
+    def analyse(self, table: Any) -> ComparisonResult:
+        """Check a table of units and compare its groups.
+
+        Args:
+            table: One row per unit: pandas, Polars, a DuckDB relation or a narwhals frame.
+
+        Returns:
+            The estimates with their estimands, the checks and a verdict that claims no more than
+            the design allows.
+
+        Raises:
+            ContractError: When columns are absent or hold values they cannot have; every count is named.
+            DesignError: When the data cannot carry the design.
+        """
+        if self.unit is not None:
+            check_units(table, self.unit, self.assignment)
+        return _ANALYSES[self.design](self, table)
+
+
+def check_units(table: Any, unit: str, assignment: str) -> None:
+    """Refuse a table in which a unit is missing, occurs twice or sits in two arms.
+
+    Raises:
+        ContractError: Naming how many.
+    """
+    frame = nw.from_native(table).lazy()
+    names = frame.collect_schema().names()
+    for name in (unit, assignment):
+        if name not in names:
+            raise ContractError(f"units has no column {name!r}; it has {', '.join(names)}")
+    per_unit = frame.group_by(unit, drop_null_keys=False).agg(
+        nw.len().alias("_rows"), nw.col(assignment).n_unique().alias("_arms")
+    )
+    found = per_unit.select(
+        nw.when(nw.col("_arms") > 1).then(nw.lit(1)).count().alias("arms"),
+        nw.when(nw.col("_rows") > 1).then(nw.lit(1)).count().alias("rows"),
+        nw.when(nw.col(unit).is_null()).then(nw.col("_rows")).sum().alias("missing"),
+    )
+    row = found.collect().rows(named=True)[0]
+    if int(row["missing"] or 0):
+        raise ContractError(f"units.{unit} is missing in {int(row['missing']):,} rows")
+    if row["arms"]:
+        raise ContractError(
+            f"{row['arms']:,} units of units.{unit} are in more than one arm of {assignment}: find out which "
+            "assignment came first, and leave out units that saw both"
+        )
+    if row["rows"]:
+        raise ContractError(
+            f"{row['rows']:,} units of units.{unit} have more than one row: sum their outcomes to one row a unit, or "
+            f"pass cluster={unit!r} and no unit="
+        )

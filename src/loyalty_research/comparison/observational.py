@@ -1,0 +1,621 @@
+"""Groups that chose themselves: comparison among units alike in what was measured before."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import narwhals as nw
+import numpy as np
+
+from loyalty_research.comparison._propensity import NoOverlapError, covariate_matrix, fit_propensity
+from loyalty_research.comparison._weights import (
+    Potential,
+    augmented,
+    balancing_weights,
+    difference_limits,
+    entropy_balanced,
+    hajek,
+    ratio_of,
+)
+from loyalty_research.comparison.balance import balance_of
+from loyalty_research.comparison.metrics import Mean, Proportion
+from loyalty_research.comparison.result import (
+    NOT_AN_EFFECT,
+    WAS_THERE_BEFORE,
+    ComparisonResult,
+    Statement,
+    change,
+    change_interval,
+    shown,
+    slug,
+)
+from loyalty_research.comparison.sensitivity import e_value, risk_ratio_of_means, robustness_value
+from loyalty_research.comparison.weighting import cluster_codes
+from loyalty_research.errors import ContractError, at_rows
+from loyalty_research.estimates import Check, Estimate, Row
+from loyalty_research.i18n import message, number, percent
+from loyalty_research.summaries import group_label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from loyalty_research.comparison._arms import Status
+    from loyalty_research.comparison._propensity import Covariates, Propensity
+    from loyalty_research.comparison.balance import BalanceResult
+    from loyalty_research.comparison.design import Comparison
+    from loyalty_research.comparison.metrics import Metric
+
+    Array = NDArray[np.float64]
+
+__all__ = ["Group", "ObservationalResult", "analyse_observational"]
+
+AUGMENTED = "augmented inverse probability weights, M-estimated"
+OVERLAP = "overlap weights, M-estimated"
+INVERSE = "inverse probability weights, M-estimated"
+ENTROPY = "entropy balancing, M-estimated"
+_LEAST_SHARE = 0.1
+_THIN_SHARE = 0.4
+_ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One group against control.
+
+    Attributes:
+        name: Label of the group.
+        balance: Covariates before and after inverse probability weighting; None without overlap.
+        balance_overlap: The same for overlap weights.
+        propensity: Fitted chance of being in the group; empty without overlap.
+        treated: 1 for the group, 0 for control, in the order of ``propensity``.
+    """
+
+    name: str
+    balance: BalanceResult | None
+    balance_overlap: BalanceResult | None
+    propensity: Array
+    treated: Array
+
+
+@dataclass(frozen=True, repr=False)
+class ObservationalResult(ComparisonResult):
+    """A comparison without chance: estimates, balance, overlap, and what could explain them away.
+
+    Attributes:
+        groups: One entry per group compared with control.
+    """
+
+    groups: tuple[Group, ...] = ()
+
+    def group(self, name: str | None = None) -> Group:
+        """Return a group by its label; the first when None."""
+        chosen = [g for g in self.groups if name in (None, g.name)]
+        if not chosen:
+            raise ContractError(
+                f"there is no group {name!r}; there is {', '.join(g.name for g in self.groups)}"
+            )
+        return chosen[0]
+
+    def plot_balance(self, ax: Axes | None = None, *, group: str | None = None) -> Axes:
+        """Draw the love plot: covariates as they are and after inverse probability weighting.
+
+        Args:
+            ax: Axes to draw on; new ones when None.
+            group: Label of the group; the first when None.
+
+        Raises:
+            ContractError: When the groups do not overlap.
+        """
+        chosen = self.group(group)
+        if chosen.balance is None:
+            raise ContractError(f"“{chosen.name}” does not overlap with control: there is no balance to draw")
+        return chosen.balance.plot(ax)
+
+    def plot_overlap(self, ax: Axes | None = None, *, group: str | None = None) -> Axes:
+        """Draw how the chance of being in the group spreads in both groups.
+
+        Args:
+            ax: Axes to draw on; new ones when None.
+            group: Label of the group; the first when None.
+
+        Raises:
+            ContractError: When the groups do not overlap.
+        """
+        from loyalty_research.plots.comparison import overlap
+
+        chosen = self.group(group)
+        if not len(chosen.propensity):
+            raise ContractError(f"“{chosen.name}” does not overlap with control: nothing was estimated")
+        return overlap(chosen.propensity, chosen.treated, labels=(chosen.name, self.control), ax=ax)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Units of two groups with every outcome of one metric."""
+
+    design: Covariates
+    treated: Array
+    outcomes: tuple[Array, ...]
+    clusters: NDArray[np.int64] | None
+
+
+def _collect(table: Any, plan: Comparison) -> pd.DataFrame:
+    """Fetch the columns of the plan as a pandas frame with numeric outcomes checked."""
+    frame = nw.from_native(table).lazy()
+    schema = frame.collect_schema()
+    outcomes = list(dict.fromkeys(c for m in plan.metrics for c in m.outcomes))
+    extra = [c for c in (plan.placebo, plan.cluster) if c is not None]
+    covariates = [*plan.covariates, *(c for m in plan.metrics for c in m.covariates)]
+    wanted = list(dict.fromkeys([plan.assignment, *outcomes, *covariates, *extra]))
+    lacking = [c for c in wanted if c not in schema]
+    if lacking:
+        raise ContractError(
+            f"units has no column {', '.join(map(repr, lacking))}; it has {', '.join(schema)}"
+        )
+    for name in [*outcomes, *([plan.placebo] if plan.placebo else [])]:
+        if not (schema[name].is_numeric() or schema[name] == nw.Boolean):
+            raise ContractError(f"units.{name} holds {schema[name]}, not numbers")
+    found: pd.DataFrame = frame.select(wanted).collect(backend="pandas").to_native().copy()
+    if not len(found):
+        raise ContractError("units is empty: there is nothing to compare")
+    for name in covariates:
+        kind = schema[name]
+        if kind.is_decimal():
+            found[name] = found[name].astype(float)
+    for name in [*outcomes, *([plan.placebo] if plan.placebo else [])]:
+        found[name] = found[name].astype(float)
+    _check_outcomes(found, plan)
+    missing = np.flatnonzero(found[plan.assignment].isna().to_numpy())
+    if len(missing):
+        raise ContractError(f"units.{plan.assignment} is missing in {at_rows(missing.tolist())}")
+    return found
+
+
+def _check_outcomes(frame: pd.DataFrame, plan: Comparison) -> None:
+    problems = []
+    for metric in plan.metrics:
+        for name, domain in zip(metric.outcomes, metric.domains, strict=True):
+            values = frame[name].to_numpy()
+            bad = np.isinf(values)
+            word = "infinite"
+            if not bad.any() and domain == "binary":
+                bad, word = ~np.isnan(values) & (values != 0) & (values != 1), "neither 0 nor 1"
+            if not bad.any() and domain == "nonnegative":
+                bad, word = values < 0, "negative (an exposure cannot be)"
+            if bad.any():
+                problems.append(f"units.{name} is {word} in {at_rows(np.flatnonzero(bad).tolist())}")
+        if np.isnan(frame[list(metric.outcomes)].to_numpy()).any(axis=1).all():
+            problems.append(f"{metric.label} has no value in any unit")
+        elif np.nanmax(frame[metric.outcomes[0]]) == np.nanmin(frame[metric.outcomes[0]]):
+            problems.append(f"{metric.label} does not vary: there is nothing to compare")
+    if problems:
+        raise ContractError("; ".join(dict.fromkeys(problems)))
+
+
+def _groups(frame: pd.DataFrame, plan: Comparison) -> tuple[Any, str, dict[str, int]]:
+    labels = frame[plan.assignment].map(group_label)
+    counts = {str(k): int(v) for k, v in sorted(labels.value_counts().items())}
+    control = group_label(plan.control)
+    seen = ", ".join(f"{name} ({n:,})" for name, n in counts.items())
+    if control not in counts:
+        raise ContractError(f"units.{plan.assignment} has no control {control!r}; it holds {seen}")
+    if len(counts) < 2:
+        raise ContractError(f"units.{plan.assignment} holds only {seen}: there is nobody to compare with")
+    return labels.to_numpy(), control, counts
+
+
+def _sample(
+    frame: pd.DataFrame, treated: Array, metric: Metric, covariates: Sequence[str], cluster: str | None
+) -> _Sample:
+    kept = frame[list(metric.outcomes)].notna().all(axis=1).to_numpy()
+    part = frame.loc[kept].reset_index(drop=True)
+    if not 0 < treated[kept].sum() < kept.sum():
+        raise ContractError(f"{metric.label} has no value in one of the groups")
+    columns = [part[c].to_numpy(dtype=float) for c in metric.outcomes]
+    if metric.cap is not None:
+        columns[0] = np.minimum(columns[0], np.quantile(columns[0], metric.cap))
+    return _Sample(
+        design=covariate_matrix(part, covariates),
+        treated=treated[kept],
+        outcomes=tuple(columns),
+        clusters=cluster_codes(part, cluster),
+    )
+
+
+def _naive_of(treated: Array, outcome: Array) -> Potential:
+    """Compare plain means, with influences so that parts of the gap have intervals."""
+    means, influences = [], []
+    for group in (1.0, 0.0):
+        member = (treated == group).astype(float)
+        mean = float(member @ outcome / member.sum())
+        means.append(mean)
+        influences.append(member * (outcome - mean) / member.mean())
+    return Potential(means[0], means[1], influences[0], influences[1])
+
+
+def _apply(sample: _Sample, estimator: Any) -> Potential:
+    """Run an estimator on the outcome; on both parts of a ratio."""
+    parts = [estimator(outcome) for outcome in sample.outcomes]
+    return ratio_of(parts[0], parts[1]) if len(parts) == 2 else parts[0]
+
+
+def _estimators(sample: _Sample, model: Propensity) -> dict[tuple[str, str], Any]:
+    x, a = sample.design.matrix, sample.treated
+    return {
+        ("ATE", AUGMENTED): lambda y: augmented(x, a, y, model),
+        ("ATO", OVERLAP): lambda y: hajek(x, a, y, model, estimand="ATO"),
+        ("ATE", INVERSE): lambda y: hajek(x, a, y, model, estimand="ATE"),
+        ("ATE", ENTROPY): lambda y: entropy_balanced(x, a, y, estimand="ATE")[0],
+    }
+
+
+def _estimate(potential: Potential, sample: _Sample, metric: Metric, method: str, level: float) -> Estimate:
+    _, low, high, p_value = difference_limits(
+        potential.difference, potential.influence, sample.clusters, level
+    )
+    n = len(sample.treated)
+    return Estimate(potential.difference, low, high, level, method, n, metric.shown_unit, p_value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Everything estimated for one metric and group."""
+
+    metric: Metric
+    arm: str
+    naive: Estimate
+    levels: tuple[float, float]
+    selection: Estimate | None
+    adjusted: dict[tuple[str, str], tuple[Estimate, Potential]]
+    failed: tuple[str, ...]
+    dropped: int
+
+    @property
+    def headline(self) -> Estimate:
+        """The augmented estimate."""
+        return self.adjusted["ATE", AUGMENTED][0]
+
+
+def _analyse_metric(
+    sample: _Sample, model: Propensity | None, metric: Metric, arm: str, level: float, dropped: int
+) -> _Found:
+    raw = _apply(sample, lambda y: _naive_of(sample.treated, y))
+    naive = _estimate(raw, sample, metric, "raw gap", level)
+    adjusted: dict[tuple[str, str], tuple[Estimate, Potential]] = {}
+    failed = []
+    selection = None
+    if model is not None:
+        for key, estimator in _estimators(sample, model).items():
+            try:
+                potential = _apply(sample, estimator)
+            except NoOverlapError:
+                failed.append(key[1])
+                continue
+            adjusted[key] = (_estimate(potential, sample, metric, key[1], level), potential)
+        best = adjusted["ATE", AUGMENTED][1]
+        part = Potential(
+            raw.difference,
+            best.difference,
+            raw.influence,
+            best.influence,
+        )
+        selection = _estimate(part, sample, metric, "raw gap less the adjusted difference", level)
+    return _Found(metric, arm, naive, (raw.treated, raw.control), selection, adjusted, tuple(failed), dropped)
+
+
+def _rows(found: _Found, control: str) -> list[Row]:
+    label, group, role = found.metric.label, f"{found.arm} v {control}", found.metric.role
+    levels = {"treated": found.levels[0], "control": found.levels[1], "nulls": found.dropped}
+    rows = [Row(label, found.naive, group, NOT_AN_EFFECT, {"role": role, **levels})]
+    if found.selection is not None:
+        rows.append(Row(label, found.selection, group, WAS_THERE_BEFORE, {"role": role}))
+    for (estimand, _), (estimate, potential) in found.adjusted.items():
+        extra = {"role": role, "treated": potential.treated, "control": potential.control}
+        rows.append(Row(label, estimate, group, estimand, extra))
+    return rows
+
+
+def _overlap_check(balance: BalanceResult, arm: str, control: str, propensity: Array) -> Check:
+    shares = [e / n for e, n in zip(balance.effective, balance.units, strict=True)]
+    least = min(shares)
+    status: Status = "failed" if least < _LEAST_SHARE else "warning" if least < _THIN_SHARE else "passed"
+    outside = float(np.mean((propensity < 0.1) | (propensity > 0.9)))
+    detail = message(
+        "weighting leaves {treated} effective units of {treated_all} in “{arm}” and {control} of {control_all} in "
+        "“{base}”; {outside} of units have a chance of being in “{arm}” below 10% or above 90%",
+        treated=number(balance.effective[0], digits=0),
+        treated_all=f"{balance.units[0]:,}",
+        control=number(balance.effective[1], digits=0),
+        control_all=f"{balance.units[1]:,}",
+        arm=arm,
+        base=control,
+        outside=percent(outside),
+    )
+    return Check(
+        message("overlap of “{arm}” and “{control}”", arm=arm, control=control), status, detail, gate=True
+    )
+
+
+def _no_overlap_check(arm: str, control: str, reason: str) -> Check:
+    return Check(
+        message("overlap of “{arm}” and “{control}”", arm=arm, control=control), "failed", reason, gate=True
+    )
+
+
+def _agreement_check(found: _Found) -> Check:
+    estimates = {name: e.value for (_, name), (e, _) in found.adjusted.items()}
+    spread = max(estimates.values()) - min(estimates.values())
+    width = found.headline.high - found.headline.low
+    listed = ", ".join(
+        f"{name.removesuffix(', M-estimated')} {change(e)}" for (_, name), (e, _) in found.adjusted.items()
+    )
+    if found.failed:
+        listed += "; " + message("not possible: {methods}", methods=", ".join(found.failed))
+    return Check(
+        message("estimators agree on {metric}, “{arm}”", metric=found.metric.label, arm=found.arm),
+        "warning" if spread > width or found.failed else "passed",
+        listed,
+    )
+
+
+def _hidden_cause_check(found: _Found, sample: _Sample) -> Check:
+    """Say how strong a hidden cause would have to be; this is shown for every metric."""
+    best, e = found.adjusted["ATE", AUGMENTED][1], found.headline
+    if isinstance(found.metric, Proportion):
+        ratio = best.treated / best.control if best.control > 0 and best.treated > 0 else math.nan
+        near = _ratio_limit(best, sample, e.level)
+    else:
+        spread = _spread(sample)
+        ratio = risk_ratio_of_means(e.value, spread)
+        limit = e.low if e.value > 0 else e.high
+        near = risk_ratio_of_means(limit, spread) if limit * e.value > 0 else 1.0
+    t, dof = _regression_t(sample)
+    detail = message(
+        "a hidden cause tied to the group and to {metric} by a risk ratio of {value} each, beyond what was measured, "
+        "would explain the difference away ({limit} for its interval); as a share of what is left unexplained, "
+        "{share} of both (robustness value; {share_limit} for the interval)",
+        metric=found.metric.label,
+        value="–" if math.isnan(ratio) else number(e_value(ratio), digits=2),
+        limit="–" if math.isnan(near) else number(e_value(near), digits=2),
+        share=percent(robustness_value(t, degrees_of_freedom=dof)),
+        share_limit=percent(robustness_value(t, degrees_of_freedom=dof, level=e.level)),
+    )
+    name = message("hidden causes of {metric}, “{arm}” (E-value)", metric=found.metric.label, arm=found.arm)
+    return Check(name, "not measurable", detail)
+
+
+def _ratio_limit(best: Potential, sample: _Sample, level: float) -> float:
+    """Return the limit of the risk ratio that is nearer to 1; 1 where the interval holds it."""
+    if best.control <= 0 or best.treated <= 0:
+        return math.nan
+    value = math.log(best.treated / best.control)
+    influence = best.influence_treated / best.treated - best.influence_control / best.control
+    _, low, high, _ = difference_limits(value, influence, sample.clusters, level)
+    limit = low if value > 0 else high
+    return math.exp(limit) if limit * value > 0 else 1.0
+
+
+def _spread(sample: _Sample) -> float:
+    """Return the outcome's standard deviation within groups; of the linearised ratio for ratios."""
+    y = sample.outcomes[0]
+    if len(sample.outcomes) == 2:
+        d = sample.outcomes[1]
+        y = (y - y.sum() / d.sum() * d) / d.mean()
+    groups = [y[sample.treated == g] for g in (1, 0)]
+    return math.sqrt(sum(float(np.sum((v - v.mean()) ** 2)) for v in groups) / max(len(y) - 2, 1))
+
+
+def _regression_t(sample: _Sample) -> tuple[float, int]:
+    """Return t and residual degrees of freedom of the group in a linear regression on the covariates."""
+    y = sample.outcomes[0]
+    if len(sample.outcomes) == 2:
+        d = sample.outcomes[1]
+        y = (y - y.sum() / d.sum() * d) / d.mean()
+    x = np.column_stack([sample.treated, sample.design.matrix])
+    gram = x.T @ x
+    beta = np.linalg.solve(gram, x.T @ y)
+    residual = y - x @ beta
+    dof = len(y) - x.shape[1]
+    variance = float(residual @ residual) / dof * float(np.linalg.inv(gram)[0, 0])
+    return float(beta[0]) / math.sqrt(variance), dof
+
+
+def _placebo(
+    frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str
+) -> tuple[list[Row], list[Check]]:
+    """Run the headline estimator on an outcome from before, which nothing later can have moved."""
+    if plan.placebo is None:
+        return [], []
+    covariates = [c for c in plan.covariates if c != plan.placebo]
+    if not covariates:
+        raise ContractError(
+            f"placebo={plan.placebo!r} is the only covariate: without another, the placebo run has none to adjust for"
+        )
+    metric = Mean(plan.placebo)
+    sample = _sample(frame, treated, metric, covariates, plan.cluster)
+    name = message("placebo: {column} before, “{arm}”", column=plan.placebo, arm=arm)
+    try:
+        model = fit_propensity(sample.design.matrix, sample.treated)
+    except NoOverlapError as problem:
+        return [], [Check(name, "not measurable", str(problem))]
+    potential = augmented(sample.design.matrix, sample.treated, sample.outcomes[0], model)
+    estimate = _estimate(potential, sample, metric, AUGMENTED, plan.level)
+    clear = estimate.p_value is not None and estimate.p_value < _ALPHA
+    words = {"difference": change(estimate, signed=True), "interval": estimate.interval(signed=True)}
+    if clear:
+        detail = message(
+            "the same method finds a difference of {difference} ({interval}) where there can be none: what the "
+            "other covariates measure does not make the groups alike",
+            **words,
+        )
+    else:
+        detail = message(
+            "the same method finds nothing where there can be nothing: {difference} ({interval})", **words
+        )
+    row = Row(
+        plan.placebo,
+        estimate,
+        f"{arm} v {group_label(plan.control)}",
+        "placebo (before)",
+        {"role": "placebo", "treated": potential.treated, "control": potential.control},
+    )
+    check = Check(name, "warning" if clear else "passed", detail, p_value=estimate.p_value)
+    return [row], [check]
+
+
+def _sentence(found: _Found, control: str) -> str:
+    e = found.headline
+    gap = found.naive
+    plain = {
+        "metric": found.metric.label,
+        "arm": found.arm,
+        "control": control,
+        "treated": shown(found.levels[0], gap.unit),
+        "base": shown(found.levels[1], gap.unit),
+        "gap": change(gap, signed=True),
+        "before": change(found.selection or gap, signed=True),
+        "difference": change(e, signed=True),
+        "interval": change_interval(e),
+    }
+    text = message(
+        "{metric}: {treated} in “{arm}” against {base} in “{control}”, a raw gap of {gap}, which is not an "
+        "effect: differences that were there before account for {before}.",
+        **plain,
+    )
+    if e.low <= 0 <= e.high:
+        tail = message(
+            "Among alike units the data are consistent with no difference at all, and with one of {difference} ({interval}).",
+            **plain,
+        )
+    else:
+        tail = message(
+            "Among alike units the data are consistent with a difference of {difference} ({interval}), if nothing "
+            "else that was not measured sets the groups apart.",
+            **plain,
+        )
+    return f"{text} {tail}"
+
+
+def _group(
+    frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str, control: str
+) -> tuple[Group, list[_Found], list[Row], list[Check]]:
+    found, rows, checks = [], [], []
+    group: Group | None = None
+    model: Propensity | None = None
+    fitted: tuple[str, ...] = ()
+    for metric in plan.metrics:
+        covariates = list(dict.fromkeys([*plan.covariates, *metric.covariates]))
+        sample = _sample(frame, treated, metric, covariates, plan.cluster)
+        dropped = len(frame) - len(sample.treated)
+        # one model serves every metric with the same units and covariates
+        key = (*covariates, str(dropped), *(metric.outcomes if dropped else ()))
+        if key != fitted or group is None:
+            fitted = key
+            model, shown_group, check = _overlap(sample, arm, control)
+            checks.append(check)
+            group = group or shown_group
+        one = _analyse_metric(sample, model, metric, arm, plan.level, dropped)
+        found.append(one)
+        rows += _rows(one, control)
+        if one.adjusted:
+            checks += [_agreement_check(one), _hidden_cause_check(one, sample)]
+    more_rows, more_checks = _placebo(frame, treated, plan, arm)
+    if group is None:
+        raise ContractError("no metric was compared")
+    balance = [] if group.balance_overlap is None else _balance_checks(group)
+    unique = list(dict.fromkeys(checks))
+    return group, found, [*rows, *more_rows], [*unique[:1], *balance, *more_checks, *unique[1:]]
+
+
+def _balance_checks(group: Group) -> list[Check]:
+    out = []
+    for balance, words in (
+        (group.balance, message("inverse probability weights")),
+        (group.balance_overlap, message("overlap weights")),
+    ):
+        if balance is not None:
+            check = balance.checks[0]
+            out.append(replace(check, name=f"{check.name}, “{group.name}”, {words}"))
+    return out
+
+
+def _overlap(sample: _Sample, arm: str, control: str) -> tuple[Propensity | None, Group, Check]:
+    try:
+        model = fit_propensity(sample.design.matrix, sample.treated)
+    except NoOverlapError as problem:
+        group = Group(arm, None, None, np.empty(0), sample.treated)
+        return None, group, _no_overlap_check(arm, control, str(problem))
+    inverse = balancing_weights(model.probability, sample.treated, "ATE")
+    overlap = balancing_weights(model.probability, sample.treated, "ATO")
+    balance = balance_of(sample.design, sample.treated, inverse)
+    check = _overlap_check(balance, arm, control, model.probability)
+    group = Group(
+        arm,
+        balance,
+        balance_of(sample.design, sample.treated, overlap),
+        model.probability,
+        sample.treated,
+    )
+    return model, group, check
+
+
+def _no_chance_check() -> Check:
+    return Check(
+        message("nobody drew lots"),
+        "not measurable",
+        message(
+            "who is in which group was chosen, so the verdict never says more than “consistent with”, however "
+            "well the groups are balanced"
+        ),
+    )
+
+
+def analyse_observational(plan: Comparison, table: Any) -> ObservationalResult:
+    """Compare groups that chose themselves; see :class:`loyalty_research.comparison.Comparison`."""
+    frame = _collect(table, plan)
+    labels, control, counts = _groups(frame, plan)
+    arms = tuple(name for name in counts if name != control)
+    # covariates are checked over all units before anything is estimated
+    for metric in plan.metrics:
+        covariate_matrix(frame, list(dict.fromkeys([*plan.covariates, *metric.covariates])))
+    groups, rows, checks, statements = [], [], [_no_chance_check()], []
+    dropped: dict[str, int] = {}
+    for arm in arms:
+        here = (labels == arm) | (labels == control)
+        part = frame.loc[here].reset_index(drop=True)
+        treated = (labels[here] == arm).astype(float)
+        group, found, more_rows, more_checks = _group(part, treated, plan, arm, control)
+        groups.append(group)
+        rows += more_rows
+        checks += more_checks
+        for one in found:
+            if one.adjusted and one.metric.role == "primary":
+                sentence = _sentence(one, control)
+                statements.append(
+                    Statement(slug(f"{one.metric.label} {arm}"), sentence, one.headline, caution=True)
+                )
+    for metric in plan.metrics:
+        name = message("units without {metric}", metric=metric.label)
+        dropped[name] = int(frame[list(metric.outcomes)].isna().any(axis=1).sum())
+    return ObservationalResult(
+        design="observational",
+        estimand=message(
+            "difference among alike units: average over everybody (ATE) and over those who could be in either group (ATO)"
+        ),
+        control=control,
+        arms=arms,
+        level=plan.level,
+        metrics=plan.metrics,
+        rows=tuple(rows),
+        sizes={name: counts[name] for name in (control, *arms)},
+        statements=tuple(statements),
+        dropped=dropped,
+        checks=tuple(checks),
+        groups=tuple(groups),
+    )

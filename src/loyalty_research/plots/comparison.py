@@ -1,0 +1,185 @@
+"""Pictures of comparisons: forest, love plot, overlap of propensities."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loyalty_research.i18n import message
+from loyalty_research.plots.style import INK, MARKERS, MUTED, SERIES, SURFACE, figure_axes, style
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike
+
+__all__ = ["forest", "love", "overlap"]
+
+
+def _left(text: str, width: int = 34) -> str:
+    import textwrap
+
+    return "\n".join(textwrap.wrap(text, width)) or text
+
+
+def forest(
+    labels: Sequence[str],
+    values: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    muted: Sequence[bool] | None = None,
+    annotations: Sequence[str] | None = None,
+    reference: tuple[float, str] | None = None,
+    xlabel: str = "",
+    title: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw estimates with intervals, one a line, and the line of no difference.
+
+    Args:
+        labels: Name of each estimate, top to bottom.
+        values: Estimates, shape (m,).
+        low: Lower limits; NaN draws no interval.
+        high: Upper limits.
+        muted: True for lines that are not effects, drawn hollow and grey.
+        annotations: Text at the right of each line.
+        reference: A value and its name, drawn as a second line, such as a known truth.
+        xlabel: Name of the horizontal axis.
+        title: Heading.
+        ax: Axes to draw on; new ones when None.
+    """
+    from matplotlib.transforms import blended_transform_factory
+
+    value, lower, upper = (np.asarray(v, dtype=float) for v in (values, low, high))
+    grey = [False] * len(labels) if muted is None else list(muted)
+    with style():
+        axes = figure_axes(ax, width=7.6, height=1.3 + 0.46 * len(labels))
+        places = np.arange(len(labels))[::-1]
+        axes.axvline(0, color=INK, linewidth=1.2)
+        for place, v, lo, hi, quiet in zip(places, value, lower, upper, grey, strict=True):
+            colour = MUTED if quiet else SERIES[0]
+            axes.plot([lo, hi], [place, place], color=colour, linestyle=(0, (4, 2)) if quiet else "-")
+            axes.plot(
+                [v],
+                [place],
+                marker="o",
+                markersize=7,
+                color=colour,
+                markerfacecolor=SURFACE if quiet else colour,
+            )
+        if annotations is not None:
+            right = blended_transform_factory(axes.transAxes, axes.transData)
+            for place, text in zip(places, annotations, strict=True):
+                axes.text(1.02, place, text, transform=right, va="center", fontsize=9)
+        if reference is not None:
+            at, name = reference
+            axes.axvline(at, color=SERIES[1], linestyle=(0, (5, 2)), linewidth=1.4)
+            top = blended_transform_factory(axes.transData, axes.transAxes)
+            axes.text(at, 1.01, name, transform=top, color=SERIES[1], ha="center", va="bottom", fontsize=9)
+        axes.set_yticks(places, [_left(label) for label in labels])
+        axes.set_ylim(-0.6, len(labels) - 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(xlabel)
+        if title:
+            axes.set_title(title, pad=18 if reference is not None else 6)
+    return axes
+
+
+def love(
+    covariates: Sequence[str],
+    before: ArrayLike,
+    after: ArrayLike,
+    *,
+    small: float = 0.1,
+    most: int = 30,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw standardised differences of covariates before and after weighting.
+
+    Args:
+        covariates: Names, shape (p,).
+        before: Standardised differences without weights, shape (p,).
+        after: With weights, shape (p,).
+        small: Differences within plus and minus this count as small.
+        most: Show at most so many covariates, those that differed most.
+        ax: Axes to draw on; new ones when None.
+
+    References:
+        Love (2004), in Austin and Stuart (2015), Statistics in Medicine 34, 3661-3679.
+    """
+    first, second = np.asarray(before, dtype=float), np.asarray(after, dtype=float)
+    order = np.argsort(-np.abs(first), kind="stable")[:most]
+    with style():
+        axes = figure_axes(ax, height=1.5 + 0.34 * len(order))
+        places = np.arange(len(order))[::-1]
+        axes.axvline(0, color=INK, linewidth=1.0)
+        for edge in (-small, small):
+            axes.axvline(edge, color=MUTED, linewidth=1.0, linestyle=(0, (1.5, 1.5)))
+        axes.hlines(places, first[order], second[order], color=MUTED, linewidth=0.8)
+        axes.plot(
+            first[order],
+            places,
+            linestyle="none",
+            marker=MARKERS[1],
+            color=SERIES[1],
+            markerfacecolor=SURFACE,
+            label=message("as they are"),
+        )
+        axes.plot(
+            second[order],
+            places,
+            linestyle="none",
+            marker=MARKERS[0],
+            color=SERIES[0],
+            label=message("after weighting"),
+        )
+        axes.set_yticks(places, [_left(covariates[i]) for i in order])
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(message("Standardised difference between the groups (dotted: 0.1 either way)"))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return axes
+
+
+def overlap(
+    probability: ArrayLike,
+    treated: ArrayLike,
+    *,
+    labels: tuple[str, str],
+    bins: int = 30,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw how the fitted chance of being in the group spreads in both groups, mirrored.
+
+    Args:
+        probability: Fitted propensities, shape (n,).
+        treated: 0 or 1, shape (n,).
+        labels: Names of the treated and of the control group.
+        bins: Bars from 0 to 1.
+        ax: Axes to draw on; new ones when None.
+    """
+    chance, group = np.asarray(probability, dtype=float), np.asarray(treated, dtype=float)
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    with style():
+        axes = figure_axes(ax, height=3.6)
+        for number, sign, name, y, va in (
+            (1.0, 1, labels[0], 0.97, "top"),
+            (0.0, -1, labels[1], 0.03, "bottom"),
+        ):
+            counts, _ = np.histogram(chance[group == number], bins=edges)
+            share = counts / max(counts.sum(), 1)
+            colour = SERIES[0] if number else SERIES[1]
+            axes.stairs(sign * share, edges, fill=True, color=colour, alpha=0.35)
+            axes.stairs(
+                sign * share, edges, color=colour, linestyle="-" if number else (0, (5, 2)), linewidth=1.4
+            )
+            axes.text(0.99, y, name, transform=axes.transAxes, color=colour, ha="right", va=va)
+        axes.axhline(0, color=INK, linewidth=1.0)
+        axes.set_xlim(0, 1)
+        axes.set_xlabel(message("Estimated chance of being in “{group}”", group=labels[0]))
+        axes.set_ylabel(message("Share of the group"))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0%}")
+    return axes
