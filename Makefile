@@ -20,6 +20,8 @@ export HOME := $(CURDIR)/.venv/home
 endif
 
 bin := .venv/bin
+# JupyterLab asks to be told that root is meant; a container often has no other user.
+as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
 pytest = -m pytest -n $(WORKERS) --dist loadscope --nbval-lax $(TESTS)
 
 help:  ## List the targets
@@ -62,7 +64,7 @@ lint: setup  ## Check style, types and that notebooks are stored without outputs
 
 lab:  ## Open JupyterLab at the notebooks
 	@sh tools/bootstrap.sh datasets lab
-	@$(bin)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $(ARGS)
+	@$(bin)/jupyter lab --LabApp.default_url=/lab/tree/notebooks $(as_root) $(ARGS)
 
 bench:  ## Run each performance claim of benchmarks/ against its peer
 	@sh tools/bootstrap.sh datasets dev peers
