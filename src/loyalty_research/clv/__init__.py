@@ -1,1 +1,32 @@
-"""Placeholder docstring."""
+"""Customer lifetime value: who still buys, how often, for how much, and what that is worth."""
+
+from loyalty_research.clv.holdout import (
+    FrequencyBins,
+    HoldoutAccuracy,
+    Tracking,
+    frequency_bins,
+    holdout_accuracy,
+    last_period,
+    tracking,
+)
+from loyalty_research.clv.spend import GammaGamma
+from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, TransactionModel
+from loyalty_research.clv.value import Concentration, LifetimeValue, SegmentValue, customer_lifetime_value
+
+__all__ = [
+    "BetaGeoNBD",
+    "Concentration",
+    "FrequencyBins",
+    "GammaGamma",
+    "HoldoutAccuracy",
+    "LifetimeValue",
+    "ModifiedBetaGeoNBD",
+    "SegmentValue",
+    "Tracking",
+    "TransactionModel",
+    "customer_lifetime_value",
+    "frequency_bins",
+    "holdout_accuracy",
+    "last_period",
+    "tracking",
+]

@@ -1,0 +1,136 @@
+"""Safeguarded Newton for a handful of log parameters, with a BFGS fallback."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from loyalty_research.errors import ConvergenceError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Objective = Callable[[Array], tuple[float, Array, Array]]
+
+__all__ = ["Optimum", "maximise"]
+
+_DECREMENT = 1e-14  # in squared standard errors: the next step would move parameters by 1e-7 of one
+_EDGE = 15.0  # a log parameter this far out (3e6 times the mean time or spend) is on its way to infinity
+_STEP = 2.0  # longest step in a log parameter: a factor of 7.4
+
+
+class Optimum(NamedTuple):
+    """Where the climb ended.
+
+    Attributes:
+        theta: Log parameters, shape (k,).
+        value: Objective there.
+        information: Negative Hessian there, shape (k, k), positive definite.
+        iterations: Newton steps taken.
+        route: ``"newton"`` or ``"bfgs"`` when the fallback was needed.
+    """
+
+    theta: Array
+    value: float
+    information: Array
+    iterations: int
+    route: str
+
+
+def _ascent(gradient: Array, hessian: Array) -> tuple[Array, float]:
+    """Return the Newton step with negative curvature turned round, and the squared decrement."""
+    roots, vectors = np.linalg.eigh(-hessian)
+    floor = max(1e-12 * float(np.abs(roots).max()), np.finfo(float).tiny)
+    along = vectors.T @ gradient
+    stretched = along / np.maximum(np.abs(roots), floor)
+    # where the surface curves the wrong way the decrement says nothing about the distance left
+    decrement = float(along @ stretched) if roots.min() > 0 else np.inf
+    return vectors @ stretched, decrement
+
+
+def _newton(objective: Objective, start: Array, most: int) -> tuple[Array, float, Array, int, bool]:
+    theta = start
+    value, gradient, hessian = objective(theta)
+    for count in range(1, most + 1):
+        step, decrement = _ascent(gradient, hessian)
+        longest = float(np.abs(step).max())
+        if not np.isfinite(longest):
+            break
+        if longest > _STEP:
+            step *= _STEP / longest
+        if decrement <= _DECREMENT:
+            final = theta + step
+            value, gradient, hessian = objective(final)
+            return final, value, hessian, count, True
+        slope, size = float(gradient @ step), 1.0
+        # near the top, gains drown in rounding: allow a fall no larger than that
+        slack = 1e-14 * abs(value)
+        while size > 1e-10:
+            trial = theta + size * step
+            if np.abs(trial).max() <= _EDGE:
+                reached, gradient_there, hessian_there = objective(trial)
+                if np.isfinite(reached) and reached >= value + 1e-4 * size * slope - slack:
+                    break
+            size /= 2
+        else:
+            break
+        theta, value, gradient, hessian = trial, reached, gradient_there, hessian_there
+    return theta, value, hessian, most, False
+
+
+def maximise(
+    objective: Objective, start: Array, *, names: Sequence[str], model: str, most: int = 100
+) -> Optimum:
+    """Climb to the maximum of a smooth objective of log parameters.
+
+    The stop rule is the Newton decrement, the squared distance to the optimum in standard
+    errors, which means the same at a hundred and at a million customers; a bound on the
+    gradient does not.
+
+    Args:
+        objective: Returns value, gradient (k,) and Hessian (k, k) at log parameters (k,).
+        start: Log parameters to start from, shape (k,).
+        names: Names of the parameters, for messages.
+        model: Name of the model, for messages.
+        most: Newton steps allowed.
+
+    Raises:
+        ConvergenceError: When neither Newton nor BFGS reaches an inner maximum.
+
+    References:
+        Nocedal and Wright, Numerical Optimization (2006), chapter 3; Boyd and Vandenberghe,
+        Convex Optimization (2004), section 9.5.1 (the decrement).
+    """
+    theta, value, hessian, steps, done = _newton(objective, start, most)
+    route = "newton"
+    if not done:
+        from scipy.optimize import minimize
+
+        route = "bfgs"
+
+        def downhill(point: Array) -> tuple[float, Array]:
+            height, uphill, _ = objective(np.clip(point, -_EDGE, _EDGE))
+            return -height, -uphill
+
+        found = minimize(downhill, theta, jac=True, method="BFGS", options={"maxiter": 500})
+        again = np.clip(np.asarray(found.x, dtype=float), -_EDGE, _EDGE)
+        theta, value, hessian, more, done = _newton(objective, again, most)
+        steps += more
+    if not done:
+        outermost = int(np.abs(theta).argmax())
+        runaway = abs(float(theta[outermost])) > 0.6 * _EDGE
+        why = (
+            f"the parameter {names[outermost]} runs off to {'infinity' if theta[outermost] > 0 else 'zero'}, "
+            "so the data hold too little variation to tell the parameters apart"
+            if runaway
+            else f"no maximum was reached in {steps} Newton steps"
+        )
+        raise ConvergenceError(
+            f"{model} did not converge: {why}; fit more customers or a longer observation, "
+            "or set penalizer= to a small value such as 0.01"
+        )
+    return Optimum(theta, value, -hessian, steps, route)
