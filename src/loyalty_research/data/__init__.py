@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from loyalty_research.data.checking import CheckReport, Violation
     from loyalty_research.data.contract import TABLES
     from loyalty_research.data.datasets import Dataset, check_dataset, open_dataset
+    from loyalty_research.data.privacy import keyed_hash, suppress_small_cells
 
 _NAMES = {
     "CheckReport": "checking",
@@ -22,9 +23,11 @@ _NAMES = {
     "Violation": "checking",
     "check_dataset": "datasets",
     "describe_names": "catalogue",
+    "keyed_hash": "privacy",
     "list_datasets": "catalogue",
     "open_dataset": "datasets",
     "source_key": "catalogue",
+    "suppress_small_cells": "privacy",
 }
 
 __all__ = [
@@ -34,9 +37,11 @@ __all__ = [
     "Violation",
     "check_dataset",
     "describe_names",
+    "keyed_hash",
     "list_datasets",
     "open_dataset",
     "source_key",
+    "suppress_small_cells",
 ]
 
 

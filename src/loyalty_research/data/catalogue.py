@@ -249,6 +249,13 @@ def _read_catalogue(root: Path | None) -> dict[str, Any]:
         return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
     UniqueKeys.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, mapping)
+    # YAML 1.1 reads on, off, yes and no as booleans; they are words here, as in YAML 1.2
+    boolean = "tag:yaml.org,2002:bool"
+    UniqueKeys.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in found if tag != boolean]
+        for first, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    UniqueKeys.add_implicit_resolver(boolean, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
     try:
         # a subclass of the safe loader: it makes plain values only
         found = yaml.load((root / _FILE).read_text("utf-8"), UniqueKeys)  # noqa: S506
@@ -420,7 +427,7 @@ def _definition(name: str, entry: object, root: Path) -> Definition:
     return Definition(
         name=name,
         root=root,
-        description=" ".join(str(values.get("description", "")).split()),
+        description=" ".join(str(values.get("description") or f"Your own data, {name}.").split()),
         kind=kind,
         currency=None if values.get("currency") is None else str(values["currency"]),
         timezone=check_zone(str(values.get("timezone", "UTC")), f"{where}.timezone"),

@@ -21,7 +21,6 @@ from loyalty_research.errors import ContractError
 from loyalty_research.i18n import message, messages
 
 if TYPE_CHECKING:
-    from loyalty_research.data.rules import Rule
     import datetime as dt
     from collections.abc import Iterable, Sequence
     from pathlib import Path
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.data.catalogue import TableDefinition
     from loyalty_research.data.loading import Loaded
+    from loyalty_research.data.rules import Rule
     from loyalty_research.data.staging import Staged
 
 __all__ = ["CheckReport", "Quarantined", "Violation", "check_loaded", "write_quarantine"]

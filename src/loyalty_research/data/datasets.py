@@ -24,14 +24,14 @@ from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.i18n import message
 
 if TYPE_CHECKING:
-    from loyalty_research.data.loading import Loaded
-    from loyalty_research.data.checking import CheckReport
     import datetime as dt
     from collections.abc import Mapping, Sequence
 
     import pandas as pd
 
     from loyalty_research.data.catalogue import Definition
+    from loyalty_research.data.checking import CheckReport
+    from loyalty_research.data.loading import Loaded
 
 __all__ = ["Dataset", "check_dataset", "open_dataset"]
 
@@ -212,7 +212,10 @@ class Dataset:
         """
         if table not in self._views:
             raise ContractError(f"{self.name} has no table {table!r}; it has {', '.join(self._views)}")
-        return self._loaded.connection.execute(f"SELECT * FROM {self._view(table)}").df()
+        found = self._loaded.connection.execute(f"SELECT * FROM {self._view(table)}").df()
+        # pandas' own nullable integers trip numpy code; a missing count is NaN as everywhere else
+        gappy = [name for name in found.columns if str(found[name].dtype) == "Int64"]
+        return found.astype(dict.fromkeys(gappy, "float64"))
 
     def check(self) -> CheckReport:
         """Return what the check of the contract found; an open dataset has no errors, warnings maybe."""

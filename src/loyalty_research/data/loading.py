@@ -22,18 +22,17 @@ from loyalty_research.data.sources import (
     literal,
     read_csv,
     read_part,
-    safe_url,
 )
 from loyalty_research.data.staging import PART, stage
 from loyalty_research.errors import ContractError
 
 if TYPE_CHECKING:
-    from loyalty_research.data.staging import Staged
     import datetime as dt
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from loyalty_research.data.catalogue import Definition
+    from loyalty_research.data.staging import Staged
 
 __all__ = ["Loaded", "connect", "load", "load_frames", "present"]
 
@@ -102,7 +101,7 @@ def load(definition: Definition) -> Loaded:
         try:
             _load_table(loaded, definition, tables[name])
         except ContractError as error:
-            loaded.unreadable[name] = str(error)
+            loaded.unreadable[name] = str(error).removeprefix(f"{where}: {name}: ")
     if definition.erasures:
         _erase(loaded, definition)
     return loaded
@@ -128,7 +127,7 @@ def _load_table(loaded: Loaded, definition: Definition, table: TableDefinition) 
         named = find_corrupt(loaded.connection, files, where)
         if named is not None:
             raise named from None
-        raise ContractError(f"{where} cannot be read: {safe_url(str(error))}") from None
+        raise ContractError(f"{where} cannot be read: {error}") from None
     loaded.staged[table.name] = staged
     loaded.policies[table.name] = table
 

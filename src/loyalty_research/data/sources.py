@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -543,13 +542,3 @@ def _records(handle: Any, delimiter: str) -> Iterable[tuple[int, bool]]:
     except csv.Error:
         # a stray carriage return or NUL: positions after it cannot be told, so none are given
         return
-
-
-def safe_url(text: str) -> str:
-    """Return a message without the address of a database, which may hold a password.
-
-    Examples:
-        >>> print(safe_url("cannot reach postgres://me:secret@host/db now"))
-        cannot reach <address> now
-    """
-    return re.sub(r"\S+://\S+|password=\S+", "<address>", text)

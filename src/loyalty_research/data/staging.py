@@ -20,13 +20,13 @@ from loyalty_research.data.sources import FILE, ROW, literal
 from loyalty_research.errors import ContractError
 
 if TYPE_CHECKING:
-    from loyalty_research.data.contract import Column, Table
-    from loyalty_research.data.sources import Raw
     from collections.abc import Mapping, Sequence
 
     import duckdb
 
     from loyalty_research.data.catalogue import Part
+    from loyalty_research.data.contract import Column, Table
+    from loyalty_research.data.sources import Raw
 
 __all__ = ["PART", "Staged", "stage"]
 
@@ -85,6 +85,7 @@ class _Context:
     dataset_zone: str
     source_zone: str
     where: str
+    part: int | None
 
     def formats(self) -> list[str]:
         given = self.options.get("datetime_format")
@@ -324,8 +325,9 @@ def _spec(spec: object, raw: Raw, where: str) -> tuple[str, Any]:
     )
 
 
-def _source_sql(kind: str, value: Any, raw: Raw, options: Mapping[str, Any]) -> tuple[str, str]:
+def _source_sql(kind: str, value: Any, context: _Context) -> tuple[str, str]:
     """Return SQL and DuckDB type of what a column is made from."""
+    raw, part = context.raw, context.part
     if kind == "column":
         return quote(value), raw.types[value]
     if kind == "constant":
@@ -333,12 +335,13 @@ def _source_sql(kind: str, value: Any, raw: Raw, options: Mapping[str, Any]) -> 
             value, float
         ) else ("BOOLEAN" if isinstance(value, bool) else "BIGINT")
     if kind == "row":
-        # files of a glob are numbered on, so that the key stays unique
-        single = len(raw.files) <= 1
-        return (f"CAST({ROW} + 1 AS VARCHAR)" if single else f"concat({FILE} + 1, '-', {ROW} + 1)"), "VARCHAR"
+        # parts of a table and files of a glob are numbered too, so that the key stays unique
+        levels = [] if part is None else [str(part + 1)]
+        levels += [f"{FILE} + 1"] if len(raw.files) > 1 else []
+        return f"concat_ws('-', {', '.join([*levels, f'{ROW} + 1'])})", "VARCHAR"
     if kind == "count":
         return "1", "BIGINT"
-    return value.to_sql(lambda name: f"({_number(quote(name), raw.types[name], options)})"), "DOUBLE"
+    return value.to_sql(lambda name: f"({_number(quote(name), raw.types[name], context.options)})"), "DOUBLE"
 
 
 def _infer(connection: duckdb.DuckDBPyConnection, raw: Raw, names: Sequence[str]) -> dict[str, str]:
@@ -370,12 +373,9 @@ def _infer(connection: duckdb.DuckDBPyConnection, raw: Raw, names: Sequence[str]
     return found
 
 
-def _extra(
-    name: str, kind: str, value: Any, raw: Raw, options: Mapping[str, Any], inferred: Mapping[str, str]
-) -> str:
-    sql, type_name = _source_sql(kind, value, raw, options)
-    del name
-    if kind == "column" and raw.text:
+def _extra(kind: str, value: Any, context: _Context, inferred: Mapping[str, str]) -> str:
+    sql, type_name = _source_sql(kind, value, context)
+    if kind == "column" and context.raw.text:
         cell = text(sql, type_name)
         return f"CAST({cell} AS {inferred[value]})" if value in inferred else cell
     if type_name == "TIMESTAMP WITH TIME ZONE":
@@ -397,7 +397,7 @@ def _part_query(
     table: Table,
     part: Part,
     raw: Raw,
-    number: int,
+    number: int | None,
     *,
     zone: str,
     currency: str | None,
@@ -411,7 +411,7 @@ def _part_query(
         targets.setdefault(table.generated_key, ("row", True))
     generated = tuple(name for name, (kind, _) in targets.items() if kind == "row")
     source_zone = str(part.options.get("timezone") or zone)
-    context = _Context(raw, part.options, zone, source_zone, where)
+    context = _Context(raw, part.options, zone, source_zone, where, number)
     select = _Select()
     extras = [name for name in targets if table.column(name) is None]
     if grouped:
@@ -422,14 +422,14 @@ def _part_query(
     for column in table.columns:
         if column.name in targets:
             kind, value = targets[column.name]
-            sql, type_name = _source_sql(kind, value, raw, part.options)
+            sql, type_name = _source_sql(kind, value, context)
             _read(column, sql, type_name, context, select)
     for name in extras:
         kind, value = targets[name]
-        select.plain(name, _extra(name, kind, value, raw, part.options, inferred))
+        select.plain(name, _extra(kind, value, context, inferred))
     inner = ", ".join(f"{sql} AS {quote(name)}" for name, sql in select.inner.items())
     outer = ", ".join(f"{sql} AS {quote(name)}" for name, sql in select.outer.items())
-    query = f"SELECT {outer}, {number} AS {PART}, {FILE}, {ROW} FROM (SELECT {inner}, {FILE}, {ROW} FROM ({raw.sql}))"
+    query = f"SELECT {outer}, {number or 0} AS {PART}, {FILE}, {ROW} FROM (SELECT {inner}, {FILE}, {ROW} FROM ({raw.sql}))"
     return query, select, tuple(extras), generated
 
 
@@ -469,6 +469,15 @@ def _group(
     )
 
 
+def _summed(name: str, spec: object) -> str:
+    """Return how an extra column of order lines becomes one of the order: counted, summed, or its least."""
+    if isinstance(spec, dict) and "count" in spec:
+        return "count(*)"
+    if isinstance(spec, dict) and "expr" in spec:
+        return f"sum({quote(name)})"
+    return f"min({quote(name)})"
+
+
 def stage(
     connection: duckdb.DuckDBPyConnection,
     table_name: str,
@@ -494,36 +503,28 @@ def stage(
         ContractError: When the mapping names columns that are not there.
     """
     table = TABLES[table_name]
-    queries, extras, generated, names = [], [], [], []
-    summed: dict[str, str] = {}
+    queries, names = [], {}
+    extras: dict[str, str] = {}
+    generated: dict[str, None] = {}
     for number, (part, raw) in enumerate(parts):
         query, select, more, numbered = _part_query(
             connection,
             table,
             part,
             raw,
-            number,
+            number if len(parts) > 1 else None,
             zone=zone,
             currency=currency,
             grouped=bool(group_by),
             where=where,
         )
         queries.append(query)
-        extras += [name for name in more if name not in extras]
-        generated += [name for name in numbered if name not in generated]
-        names += [name for name in select.outer if name not in names]
-        for name in more if group_by else ():
-            summing = isinstance(part.columns[name], dict) and set(part.columns[name]) & {"expr", "count"}
-            summed[name] = f"sum({quote(name)})" if summing else f"min({quote(name)})"
-            if "count" in (part.columns[name] if isinstance(part.columns[name], dict) else {}):
-                summed[name] = "count(*)"
-    if len(generated) and len(parts) > 1:
-        raise ContractError(
-            f"{where}: keys numbered from the row are not unique over several parts; map a key"
-        )
+        names |= dict.fromkeys(select.outer)
+        extras |= {name: _summed(name, part.columns.get(name)) for name in more}
+        generated |= dict.fromkeys(numbered)
     query = " UNION ALL BY NAME ".join(queries)
     if group_by:
-        query = _group(query, table, group_by, names, summed, where)
+        query = _group(query, table, group_by, list(names), extras, where)
     staged = f"staged_{table_name}"
     # one order of rows for every run, whatever the threads did
     connection.execute(
