@@ -69,8 +69,8 @@ def _check(options: argparse.Namespace) -> int:
     from loyalty_research.data import check_dataset
 
     report = check_dataset(options.name, as_of=options.as_of, quarantine=options.quarantine)
-    _say(str(report))
-    return 0 if report.passed else 2
+    _say(repr(report))
+    return 0 if report.ok else 2
 
 
 def _simulate(options: argparse.Namespace) -> int:

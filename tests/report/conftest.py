@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -22,16 +22,14 @@ PROVENANCE = (
 )
 
 
-def notebook(*cells, parameters=PARAMETERS, question="# Who came back?\n\nTen rows, one question."):
+def notebook_of(*cells, parameters=PARAMETERS, question="# Who came back?\n\nTen rows, one question."):
     """Return the JSON of a notebook; a cell that starts with '#' and a space is markdown."""
     made = [{"cell_type": "markdown", "id": "question", "metadata": {}, "source": question}]
     if parameters is not None:
         made.append(_code(parameters, "parameters", ["parameters"]))
     for number, source in enumerate(cells):
         if source.startswith("# "):
-            made.append(
-                {"cell_type": "markdown", "id": f"m{number}", "metadata": {}, "source": "#" + source}
-            )
+            made.append({"cell_type": "markdown", "id": f"m{number}", "metadata": {}, "source": "#" + source})
         else:
             made.append(_code(source, f"c{number}", []))
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -66,7 +64,7 @@ class Project:
 
     def add(self, name, *cells, entry=None, **options):
         path = self.root / "notebooks" / f"{name}.ipynb"
-        path.write_text(json.dumps(notebook(*(cells or GOOD), **options)))
+        path.write_text(json.dumps(notebook_of(*(cells or GOOD), **options)))
         known = {"id": name, "notebook": f"notebooks/{name}.ipynb", "title": f"Who came back ({name})?"}
         self.entries = [e for e in self.entries if e["id"] != name]
         self.entries.append({**known, "audience": "the team", "needs": [], **(entry or {})})
@@ -92,17 +90,26 @@ class Project:
 
     def files(self, site=None):
         folder = site or self.site
-        return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+        return {
+            p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+        }
+
+
+@pytest.fixture
+def notebook():
+    """Make the JSON of a notebook from the sources of its cells."""
+    return notebook_of
+
+
+@pytest.fixture
+def good():
+    """Cells of a notebook that makes a page."""
+    return GOOD
 
 
 @pytest.fixture
 def project(tmp_path):
     return Project(tmp_path / "my project")
-
-
-@pytest.fixture
-def make_project(tmp_path):
-    return lambda name="my project": Project(tmp_path / name)
 
 
 @pytest.fixture(scope="session")
@@ -114,4 +121,14 @@ def built(tmp_path_factory):
     done = project.run("report", "--jobs", "2")
     assert done.returncode == 0, done.stderr
     project.said = done.stdout
+    return project
+
+
+@pytest.fixture
+def copied(built, tmp_path):
+    """A copy of the project that was made, to change and to run again."""
+    shutil.copytree(built.root, tmp_path / "my project")
+    project = Project.__new__(Project)
+    project.root, project.entries = tmp_path / "my project", [dict(e) for e in built.entries]
+    project.site = project.root / "reports" / "site"
     return project

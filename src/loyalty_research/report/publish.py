@@ -51,6 +51,7 @@ class Site:
             files: Name in the site (may hold a folder) to a staged file, which moves.
             remove: Names that leave the site; one that is not there is fine.
         """
+        self._staging.mkdir(exist_ok=True)
         moves = {name: path.relative_to(self._staging).as_posix() for name, path in files.items()}
         for path in files.values():
             _sync(path)

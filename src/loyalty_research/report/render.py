@@ -168,10 +168,11 @@ def render(notebook: Mapping[str, Any], context: Mapping[str, Any]) -> str:
     )
     exporter.register_filter("markdown", page.markdown)
     exporter.register_filter("output", lambda output, number: page.output(number, output))
+    # a filter, since nbconvert hands the template a copy of everything made before it
+    exporter.register_filter("contents", lambda _: page.contents)
     shown = {
         **context,
         "lead": page.lead,
-        "contents": page.contents,
         "skipped": len(notebook["cells"]) - len(page.cells),
         "kind": kind_words()[context["provenance"]["kind"]],
         "colours": palette(),
