@@ -233,7 +233,7 @@ def test_ci_requires_the_browser_and_runs_the_tests():
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", WORKFLOWS, ids=[path.stem for path in WORKFLOWS])
 def test_workflows_are_least_privileged_and_call_make_targets_that_exist(path):
     flow = yaml.safe_load(path.read_text("utf-8"))
     assert flow["permissions"] == {"contents": "read"}
@@ -313,6 +313,20 @@ def test_a_conda_environment_that_disagrees_is_caught():
         "scipy: ['>=1.14'] but pyproject.toml says ['>=1.15']",
         "the pip section must be: --editable .[datasets,lab]",
     ]
+
+
+def test_the_lock_was_made_from_this_project():
+    """`uv sync --frozen` does not look, so a forgotten `uv lock` would go unnoticed."""
+    packages = tomllib.loads((ROOT / "uv.lock").read_text("utf-8"))["package"]
+    (own,) = [p for p in packages if p["name"] == PROJECT["name"]]
+    locked = {
+        (entry["name"], frozenset(bounds("x" + entry.get("specifier", ""))[1]), entry.get("marker", ""))
+        for entry in own["metadata"]["requires-dist"]
+    }
+    extras = PROJECT["optional-dependencies"]
+    declared = {(r, "") for r in PROJECT["dependencies"]}
+    declared |= {(r, f"extra == '{extra}'") for extra, listed in extras.items() for r in listed}
+    assert locked == {(bounds(r)[0], frozenset(bounds(r)[1]), marker) for r, marker in declared}
 
 
 def test_the_console_script_is_installed():
