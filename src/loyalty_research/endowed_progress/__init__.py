@@ -1,1 +1,24 @@
-"""Placeholder docstring."""
+"""Endowed progress: plan, check, analyse and cost a stamp-card experiment."""
+
+from loyalty_research.endowed_progress.completion import ArmComparison, CompletionResult
+from loyalty_research.endowed_progress.experiment import CardExperiment
+from loyalty_research.endowed_progress.gradient import GoalGradientResult, HazardResult
+from loyalty_research.endowed_progress.planning import Plan, plan
+from loyalty_research.endowed_progress.published import Published, published
+from loyalty_research.endowed_progress.timing import TimingResult
+from loyalty_research.endowed_progress.visits import EconomicsResult, VisitsResult
+
+__all__ = [
+    "ArmComparison",
+    "CardExperiment",
+    "CompletionResult",
+    "EconomicsResult",
+    "GoalGradientResult",
+    "HazardResult",
+    "Plan",
+    "Published",
+    "TimingResult",
+    "VisitsResult",
+    "plan",
+    "published",
+]

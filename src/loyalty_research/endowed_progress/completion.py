@@ -1,0 +1,420 @@
+"""Completion of cards by arm: rates, differences, ratios, exact tests and a posterior."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from loyalty_research.endowed_progress._clusters import cluster_contrast, cluster_ratio, cluster_variances
+from loyalty_research.errors import ArgumentError
+from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.proportions import (
+    beta_binomial_difference,
+    difference_in_proportions,
+    exact_test,
+    number_needed_to_treat,
+    odds_ratio,
+    proportion,
+    risk_ratio,
+    wilson_interval,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from loyalty_research.endowed_progress._clusters import ClusteredCards
+    from loyalty_research.estimates import Check
+    from loyalty_research.stats.proportions import DifferenceMethod, ExactTest, PosteriorDifference
+
+__all__ = ["ArmComparison", "CompletionResult", "Outcomes", "compare_arms", "points"]
+
+_ENUMERATE_MOST = 100_000
+"""Largest n1 x n2 for which Boschloo's and Barnard's tests take about a second."""
+
+
+def points(value: float) -> str:
+    """Format a difference of fractions in percentage points.
+
+    Examples:
+        >>> points(0.1533)
+        '15.3 points'
+    """
+    return message("{value} points", value=number(100 * value, digits=1))
+
+
+def points_interval(estimate: Estimate) -> str:
+    """Say the interval of a difference of fractions in percentage points."""
+    return message(
+        "{level} interval {low} to {high}",
+        level=percent(estimate.level, digits=0),
+        low=number(100 * estimate.low, digits=1),
+        high=number(100 * estimate.high, digits=1),
+    )
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """What became of the cards that are compared.
+
+    Attributes:
+        arms: Arm names, control first.
+        completed: Completed cards per arm.
+        n: Cards per arm.
+        lost: Cards per arm that were lost before completion; None where it is not known.
+        clustered: The cards themselves where they were assigned in clusters.
+    """
+
+    arms: tuple[str, ...]
+    completed: tuple[int, ...]
+    n: tuple[int, ...]
+    lost: tuple[int, ...] | None = None
+    clustered: ClusteredCards | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ArmComparison:
+    """One arm against the control.
+
+    Attributes:
+        arm: The arm.
+        difference: Rate of the arm less that of the control.
+        risk_ratio: Rate of the arm over that of the control.
+        odds_ratio: Odds ratio; None with clusters.
+        odds_ratio_exact: Conditional odds ratio with exact limits; None with clusters.
+        number_needed: Cards for one more completion.
+        tests: Exact tests; empty with clusters, since they suppose independent cards.
+        posterior: Posterior of the difference; None with clusters.
+    """
+
+    arm: str
+    difference: Estimate
+    risk_ratio: Estimate
+    odds_ratio: Estimate | None
+    odds_ratio_exact: Estimate | None
+    number_needed: Estimate
+    tests: tuple[ExactTest, ...]
+    posterior: PosteriorDifference | None
+
+
+def _from_counts(
+    arm: str, table: tuple[int, int, int, int], method: DifferenceMethod, level: float
+) -> ArmComparison:
+    small = table[1] * table[3] <= _ENUMERATE_MOST
+    kinds: tuple[str, ...] = ("fisher", "boschloo", "barnard") if small else ("fisher",)
+    return ArmComparison(
+        arm=arm,
+        difference=difference_in_proportions(*table, method=method, level=level),
+        risk_ratio=risk_ratio(*table, level=level),
+        odds_ratio=odds_ratio(*table, level=level),
+        odds_ratio_exact=odds_ratio(*table, method="exact-conditional", level=level),
+        number_needed=number_needed_to_treat(*table, method=method, level=level),
+        tests=tuple(exact_test(*table, kind=kind) for kind in kinds),  # type: ignore[arg-type]
+        posterior=beta_binomial_difference(*table, level=level),
+    )
+
+
+def _inverted(difference: Estimate) -> Estimate:
+    """Number needed from a difference; no limits where the difference may be zero."""
+    d, sure = difference, difference.low > 0 or difference.high < 0
+    return Estimate(
+        math.inf if d.value == 0 else 1 / d.value,
+        1 / d.high if sure else math.nan,
+        1 / d.low if sure else math.nan,
+        d.level,
+        message("{method}, limits inverted", method=d.method),
+        d.n,
+    )
+
+
+def _from_clusters(cards: ClusteredCards, position: int, arm: str, level: float) -> ArmComparison:
+    kept = np.isin(cards.arm_of, (0, position))
+    treated = cards.arm_of[kept] == position
+    contrast = cluster_contrast(cards.done[kept], treated, cards.cluster[kept], level)
+    return ArmComparison(
+        arm=arm,
+        difference=contrast.difference,
+        risk_ratio=cluster_ratio(contrast),
+        odds_ratio=None,
+        odds_ratio_exact=None,
+        number_needed=_inverted(contrast.difference),
+        tests=(),
+        posterior=None,
+    )
+
+
+def _rates(outcomes: Outcomes, level: float) -> tuple[Estimate, ...]:
+    plain = tuple(proportion(x, n, level=level) for x, n in zip(outcomes.completed, outcomes.n, strict=True))
+    cards = outcomes.clustered
+    if cards is None:
+        return plain
+    covariance, _ = cluster_variances(cards.done.astype(float), cards.arm_of, cards.cluster, len(plain))
+    rates = []
+    for a, rate in enumerate(plain):
+        free = rate.value * (1 - rate.value) / rate.n
+        effect = max(float(covariance[a, a]) / free, 1.0) if free > 0 else 1.0
+        low, high = wilson_interval(rate.value * rate.n / effect, rate.n / effect, level=level)
+        name = message("wilson, design effect {effect}", effect=number(effect))
+        rates.append(Estimate(rate.value, float(low), float(high), level, name, rate.n, "fraction"))
+    return tuple(rates)
+
+
+def _lost_cases() -> tuple[str, str, str]:
+    return (
+        message("lost cards left out"),
+        message("had every lost card of the arm been completed, and none of the control"),
+        message("had every lost card of the control been completed, and none of the arm"),
+    )
+
+
+def _lost_card_rows(outcomes: Outcomes, method: DifferenceMethod, level: float) -> Iterator[Row]:
+    """Differences had lost cards been left out, or all gone one way or the other."""
+    if outcomes.lost is None or not any(outcomes.lost):
+        return
+    for a in range(1, len(outcomes.arms)):
+        if outcomes.clustered is not None:
+            found = _lost_in_clusters(outcomes.clustered, a, level)
+        else:
+            found = _lost_in_counts(outcomes, a, method, level)
+        for said, difference in zip(_lost_cases(), found, strict=True):
+            if difference is not None:
+                yield Row(message("difference"), difference, group=outcomes.arms[a], estimand=said)
+
+
+def _lost_in_counts(
+    outcomes: Outcomes, a: int, method: DifferenceMethod, level: float
+) -> Iterator[Estimate | None]:
+    lost = outcomes.lost or (0,) * len(outcomes.arms)
+    (x0, x1), (n0, n1) = ((values[0], values[a]) for values in (outcomes.completed, outcomes.n))
+    for table in (
+        (x1, n1 - lost[a], x0, n0 - lost[0]),
+        (x1 + lost[a], n1, x0, n0),
+        (x1, n1, x0 + lost[0], n0),
+    ):
+        whole = table[1] > 0 and table[3] > 0
+        yield difference_in_proportions(*table, method=method, level=level) if whole else None
+
+
+def _lost_in_clusters(cards: ClusteredCards, a: int, level: float) -> Iterator[Estimate | None]:
+    treated, control = cards.arm_of == a, cards.arm_of == 0
+    for done, kept in (
+        (cards.done, (treated | control) & ~cards.lost),
+        (cards.done | (cards.lost & treated), treated | control),
+        (cards.done | (cards.lost & control), treated | control),
+    ):
+        whole = (kept & treated).any() and (kept & control).any()
+        yield (
+            cluster_contrast(done[kept], treated[kept], cards.cluster[kept], level).difference
+            if whole
+            else None
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class CompletionResult(Result):
+    """Completion by arm.
+
+    Attributes:
+        outcomes: Counts per arm, control first.
+        horizon: By when, in words.
+        level: Level of every interval.
+        rates: Completion rate per arm, control first.
+        comparisons: Each other arm against the control.
+        sensitivity: What the difference becomes when lost cards are treated otherwise.
+    """
+
+    title: ClassVar[str] = "Completion by arm"
+
+    outcomes: Outcomes
+    horizon: str
+    level: float
+    rates: tuple[Estimate, ...]
+    comparisons: tuple[ArmComparison, ...]
+    sensitivity: tuple[Row, ...] = ()
+
+    def __getitem__(self, arm: str) -> ArmComparison:
+        """Return the comparison of ``arm`` with the control."""
+        for comparison in self.comparisons:
+            if comparison.arm == arm:
+                return comparison
+        raise ArgumentError(
+            f"no arm {arm!r} beside the control; there are {', '.join(c.arm for c in self.comparisons)}"
+        )
+
+    @property
+    def control(self) -> str:
+        """The control arm."""
+        return self.outcomes.arms[0]
+
+    def _rows(self) -> Iterable[Row]:
+        by = self.horizon
+        for arm, rate in zip(self.outcomes.arms, self.rates, strict=True):
+            yield Row(message("completion rate"), rate, arm, by)
+        for c in self.comparisons:
+            against = message(
+                "{arm} against {control}, {horizon}", arm=c.arm, control=self.control, horizon=by
+            )
+            yield Row(message("difference"), c.difference, c.arm, against)
+            yield Row(message("risk ratio"), c.risk_ratio, c.arm, against)
+            if c.odds_ratio is not None:
+                yield Row(message("odds ratio"), c.odds_ratio, c.arm, against)
+            if c.odds_ratio_exact is not None:
+                yield Row(message("odds ratio, conditional"), c.odds_ratio_exact, c.arm, against)
+            yield Row(message("cards for one more completion"), c.number_needed, c.arm, against)
+            if c.posterior is not None:
+                yield Row(message("posterior mean difference"), c.posterior.estimate(), c.arm, against)
+        yield from self.sensitivity
+
+    def _verdict(self) -> str:
+        return " ".join(self._sentence(c) for c in self.comparisons)
+
+    def _sentence(self, c: ArmComparison) -> str:
+        rate = self.rates[self.outcomes.arms.index(c.arm)]
+        seen = message(
+            "{arm}: {rate} of {n} cards completed {horizon}, against {base} of {n0} ({control}).",
+            arm=c.arm,
+            rate=rate.format(),
+            n=f"{rate.n:,}",
+            horizon=self.horizon,
+            base=self.rates[0].format(),
+            n0=f"{self.rates[0].n:,}",
+            control=self.control,
+        )
+        interval = points_interval(c.difference)
+        if math.isnan(c.difference.low) or c.difference.low <= 0 <= c.difference.high:
+            return message(
+                "{seen} The difference of {difference} ({interval}) is compatible with no effect.",
+                seen=seen,
+                difference=points(c.difference.value),
+                interval=interval,
+            )
+        if c.difference.low > 0:
+            return message(
+                "{seen} Given cards handed out at random, the arm raised completion by {difference} ({interval}): "
+                "one more completed card for every {needed} handed out.",
+                seen=seen,
+                difference=points(c.difference.value),
+                interval=interval,
+                needed=number(c.number_needed.value, digits=1),
+            )
+        return message(
+            "{seen} Given cards handed out at random, the arm lowered completion by {difference} ({interval}).",
+            seen=seen,
+            difference=points(-c.difference.value),
+            interval=message(
+                "{level} interval {low} to {high}",
+                level=percent(self.level, digits=0),
+                low=number(-100 * c.difference.high, digits=1),
+                high=number(-100 * c.difference.low, digits=1),
+            ),
+        )
+
+    def tests_frame(self) -> pd.DataFrame:
+        """Return the exact tests: arm, test, statistic, p_value."""
+        import pandas as pd
+
+        rows = [(c.arm, t.kind, t.statistic, t.p_value) for c in self.comparisons for t in c.tests]
+        return pd.DataFrame(rows, columns=["arm", "test", "statistic", "p_value"])
+
+    def posterior_frame(self, *, margins: Iterable[float] = (0.0, 0.05, 0.1)) -> pd.DataFrame:
+        """Return Pr(difference > margin) under uniform priors: arm, margin, probability.
+
+        Args:
+            margins: Differences of fractions that would be worth having.
+        """
+        import pandas as pd
+
+        wanted = tuple(margins)
+        rows = [
+            (c.arm, m, c.posterior.pr_above(m))
+            for c in self.comparisons
+            if c.posterior is not None
+            for m in wanted
+        ]
+        return pd.DataFrame(rows, columns=["arm", "margin", "probability"])
+
+    def rates_frame(self) -> pd.DataFrame:
+        """Return one row per arm: arm, cards, completed, estimate, low, high."""
+        import pandas as pd
+
+        rows = [
+            (arm, n, x, rate.value, rate.low, rate.high)
+            for arm, n, x, rate in zip(
+                self.outcomes.arms, self.outcomes.n, self.outcomes.completed, self.rates, strict=True
+            )
+        ]
+        return pd.DataFrame(rows, columns=["arm", "cards", "completed", "estimate", "low", "high"])
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw completion by arm as progress bars with intervals."""
+        from loyalty_research.plots.progress import completion_bars
+
+        return completion_bars(self.rates_frame(), ax=ax)
+
+    def plot_posterior(
+        self, arm: str | None = None, *, margins: Iterable[float] = (0.0,), ax: Axes | None = None
+    ) -> Axes:
+        """Draw the posterior of the difference of one arm (the first by default).
+
+        Raises:
+            ArgumentError: When the arm is unknown, or cards come in clusters, for which no
+                posterior is computed.
+        """
+        from loyalty_research.plots.progress import posterior_difference
+
+        comparison = self.comparisons[0] if arm is None else self[arm]
+        if comparison.posterior is None:
+            raise ArgumentError("cards in clusters have no posterior here: it supposes independent cards")
+        posterior = comparison.posterior
+        spread = posterior.high - posterior.low
+        grid = np.linspace(posterior.low - 0.6 * spread, posterior.high + 0.6 * spread, 201)
+        grid = grid[(grid > -1) & (grid < 1)]
+        return posterior_difference(
+            grid,
+            posterior.density(grid),
+            low=posterior.low,
+            high=posterior.high,
+            margins=[(m, posterior.pr_above(m)) for m in margins],
+            ax=ax,
+        )
+
+
+def compare_arms(
+    outcomes: Outcomes,
+    *,
+    horizon: str,
+    method: DifferenceMethod,
+    level: float,
+    checks: tuple[Check, ...] = (),
+) -> CompletionResult:
+    """Compare completion of each arm with the control.
+
+    Args:
+        outcomes: Counts, and cards with clusters where there are some.
+        horizon: By when, in words.
+        method: Interval of the difference; with clusters it is cluster-robust whatever is asked.
+        level: Level of every interval.
+        checks: Checks already made.
+    """
+    comparisons = []
+    for a in range(1, len(outcomes.arms)):
+        if outcomes.clustered is not None:
+            comparisons.append(_from_clusters(outcomes.clustered, a, outcomes.arms[a], level))
+        else:
+            table = (outcomes.completed[a], outcomes.n[a], outcomes.completed[0], outcomes.n[0])
+            comparisons.append(_from_counts(outcomes.arms[a], table, method, level))
+    return CompletionResult(
+        outcomes=outcomes,
+        horizon=horizon,
+        level=level,
+        rates=_rates(outcomes, level),
+        comparisons=tuple(comparisons),
+        sensitivity=tuple(_lost_card_rows(outcomes, method, level)),
+        checks=checks,
+    )

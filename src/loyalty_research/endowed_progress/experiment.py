@@ -1,0 +1,530 @@
+"""The experiment: cards or counts in, analyses out."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from loyalty_research.endowed_progress import _checks
+from loyalty_research.endowed_progress._clusters import ClusteredCards
+from loyalty_research.endowed_progress._windows import (
+    card_life,
+    followed_cards,
+    judged_cards,
+    per_holder,
+)
+from loyalty_research.endowed_progress.cards import order_arms, read_cards
+from loyalty_research.endowed_progress.completion import Outcomes, compare_arms
+from loyalty_research.endowed_progress.gradient import (
+    HazardResult,
+    Progress,
+    card_periods,
+    goal_gradient,
+    pooled_hazard,
+)
+from loyalty_research.endowed_progress.hazard import Link
+from loyalty_research.endowed_progress.timing import compare_times
+from loyalty_research.endowed_progress.visits import cost, count_visits
+from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
+from loyalty_research.estimates import Check, check_level
+from loyalty_research.i18n import message
+from loyalty_research.stats.counts import check_counts, check_whole
+from loyalty_research.stats.proportions import DifferenceMethod
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from loyalty_research.endowed_progress.cards import Cards
+    from loyalty_research.endowed_progress.completion import CompletionResult
+    from loyalty_research.endowed_progress.gradient import (
+        GoalGradientResult,
+    )
+    from loyalty_research.endowed_progress.timing import TimingResult
+    from loyalty_research.endowed_progress.visits import EconomicsResult, VisitsResult
+
+__all__ = ["CardExperiment"]
+
+
+class CardExperiment:
+    """A stamp-card experiment: some cards with a head start, some without.
+
+    Cards are compared as they were handed out (intention to treat): a lost card counts as not
+    completed, an expired one too. Where customers come back for more cards, the first card of
+    each is the one compared; visits are counted over all of them.
+
+    Args:
+        card_events: The ``card_events`` table, one row per event: card_id, event (issued, stamp,
+            completed, redeemed, expired, lost), occurred_date or occurred_at, required_stamps,
+            endowed_stamps and the arm; customer_id and cycle where known. Given stamps are told by
+            ``endowed_stamps``; they have no stamp event.
+        as_of: Last day observed.
+        control: Name of the arm without a head start.
+        arm: Column of the arm.
+        cluster: Column of what was drawn at random where that is more than a card, such as the
+            day or the cashier; intervals then allow for it.
+        ratio: Planned shares of the arms, such as ``{"control": 2, "endowed": 1}``; equal when
+            None.
+        level: Level of every interval.
+
+    Attributes:
+        arms_: Arm names, control first.
+        checks_: Checks of the design; a failed gate suppresses every verdict.
+        dropped_: Reason to the number of rows or cards left out for it.
+
+    Raises:
+        ContractError: When columns are missing or rows break the contract.
+        DesignError: When the control is unknown or an arm has no cards.
+
+    Examples:
+        >>> CardExperiment.from_counts(
+        ...     {"control": (28, 150), "endowed": (51, 150)}, control="control"
+        ... ).completion()["endowed"].difference
+        15.3% (95% interval 5.4% to 24.9%; newcombe; n = 300)
+
+    References:
+        Nunes and Dreze (2006), The endowed progress effect. Kivetz, Urminsky and Zheng (2006),
+        The goal-gradient hypothesis resurrected.
+    """
+
+    arms_: tuple[str, ...]
+    checks_: tuple[Check, ...]
+    dropped_: dict[str, int]
+
+    def __init__(
+        self,
+        card_events: pd.DataFrame,
+        *,
+        as_of: Any,
+        control: str,
+        arm: str = "arm",
+        cluster: str | None = None,
+        ratio: Mapping[str, float] | None = None,
+        level: float = 0.95,
+    ) -> None:
+        self.level = check_level(level)
+        cards = read_cards(card_events, as_of=as_of, control=control, arm=arm, cluster=cluster)
+        self._cards: Cards | None = cards
+        self._outcomes: Outcomes | None = None
+        self.arms_ = cards.arms
+        first = cards.table[cards.table["cycle"] == 1]
+        missing = [a for a in cards.arms if not (first["arm"] == a).any()]
+        if missing:
+            raise DesignError(f"the arm {', '.join(missing)} has no first card (cycle 1)")
+        self._first = first
+        self._position = {a: i for i, a in enumerate(cards.arms)}
+        self._note_repeats(cards)
+        planned = _checks.shares(cards.arms, ratio)
+        self.checks_ = (
+            self._sample_ratio(planned),
+            _checks.paid_distance(first, cards.arms),
+            _checks.issue_dates(first, cards.arms),
+        )
+        self.dropped_ = {
+            **cards.dropped,
+            "later cards of the same customer": int((cards.table["cycle"] > 1).sum()),
+        }
+
+    def _note_repeats(self, cards: Cards) -> None:
+        """Set the clusters: the named ones, else customers who hold several first cards."""
+        self._cluster: NDArray[np.int64] | None = None
+        self._cluster_unit = message("cards")
+        if cards.has_clusters:
+            self._cluster = self._first["cluster"].to_numpy(dtype=np.int64)
+            self._cluster_unit = message("clusters")
+        elif self._first["customer"].duplicated().any():
+            self._cluster = self._first["customer"].to_numpy(dtype=np.int64)
+            self._cluster_unit = message("customers")
+
+    def _sample_ratio(self, planned: tuple[float, ...]) -> Check:
+        arm_of = self._arm_of(self._first)
+        counts, unit = np.bincount(arm_of, minlength=len(self.arms_)), message("cards")
+        if self._cluster is not None:
+            pairs = np.unique(np.column_stack([self._cluster, arm_of]), axis=0)
+            if len(pairs) == len(np.unique(self._cluster)):
+                # whole clusters were drawn, so they are what the ratio speaks of
+                counts, unit = np.bincount(pairs[:, 1], minlength=len(self.arms_)), self._cluster_unit
+        return _checks.sample_ratio(self.arms_, counts.tolist(), planned, unit=unit)
+
+    @classmethod
+    def from_counts(
+        cls,
+        counts: Mapping[str, tuple[int, int]],
+        *,
+        control: str,
+        ratio: Mapping[str, float] | None = None,
+        level: float = 0.95,
+    ) -> CardExperiment:
+        """Start from counts, such as those of a paper.
+
+        Args:
+            counts: Arm to (completed cards, cards handed out).
+            control: Name of the arm without a head start.
+            ratio: Planned shares of the arms; equal when None.
+            level: Level of every interval.
+
+        Raises:
+            ArgumentError: On impossible counts; the message names the arm.
+            DesignError: When the control is unknown, or there is one arm only.
+
+        Examples:
+            >>> experiment = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a")
+            >>> experiment.arms_
+            ('a', 'b')
+        """
+        checked: dict[str, tuple[int, int]] = {}
+        for name, (x, n) in counts.items():
+            try:
+                checked[str(name)] = check_counts(x, n)
+            except ArgumentError as error:
+                raise ArgumentError(f"arm {name!r}: {error} (x completed, n handed out)") from error
+        arms = order_arms(list(checked), control)
+        self = cls.__new__(cls)
+        self.level = check_level(level)
+        self._cards, self._cluster = None, None
+        self.arms_ = arms
+        sizes = tuple(checked[a][1] for a in arms)
+        self._outcomes = Outcomes(arms, tuple(checked[a][0] for a in arms), sizes)
+        self.checks_ = (
+            _checks.sample_ratio(arms, sizes, _checks.shares(arms, ratio), unit=message("cards")),
+        )
+        self.dropped_ = {}
+        return self
+
+    @classmethod
+    def from_units(
+        cls,
+        units: pd.DataFrame,
+        *,
+        control: str,
+        arm: str = "arm",
+        completed: str = "completed",
+        cluster: str | None = None,
+        ratio: Mapping[str, float] | None = None,
+        level: float = 0.95,
+    ) -> CardExperiment:
+        """Start from a table with one row per card.
+
+        Args:
+            units: One row per card.
+            control: Name of the arm without a head start.
+            arm: Column of the arm.
+            completed: Column of 0 and 1, or booleans: was the card completed?
+            cluster: Column of what was drawn at random where that is more than a card.
+            ratio: Planned shares of the arms; equal when None.
+            level: Level of every interval.
+
+        Raises:
+            ContractError: When a column is missing or holds what it should not.
+            DesignError: When the control is unknown, or there is one arm only.
+
+        Examples:
+            >>> import pandas as pd
+            >>> cards = pd.DataFrame({"arm": ["a", "a", "b", "b"], "completed": [0, 1, 1, 1]})
+            >>> CardExperiment.from_units(cards, control="a").completion().outcomes.completed
+            (1, 2)
+        """
+        wanted = [arm, completed, *([cluster] if cluster is not None else [])]
+        missing = [c for c in wanted if c not in units.columns]
+        if missing:
+            raise ContractError(f"units lacks the columns {', '.join(missing)}")
+        for column in wanted:
+            empty = units[column].isna().to_numpy()
+            if empty.any():
+                raise ContractError(f"units.{column} is missing in {at_rows(np.flatnonzero(empty).tolist())}")
+        odd = ~units[completed].isin([0, 1]).to_numpy()
+        if odd.any():
+            raise ContractError(f"units.{completed} is not 0 or 1 in {at_rows(np.flatnonzero(odd).tolist())}")
+        label = units[arm].astype(str).to_numpy()
+        done = units[completed].to_numpy(dtype=float) == 1
+        counts = {a: (int(done[label == a].sum()), int((label == a).sum())) for a in sorted(set(label))}
+        self = cls.from_counts(counts, control=control, ratio=ratio, level=level)
+        if cluster is not None and self._outcomes is not None:
+            place = {a: i for i, a in enumerate(self.arms_)}
+            cards = ClusteredCards(
+                np.array([place[a] for a in label], dtype=np.int64),
+                done,
+                np.zeros(len(done), dtype=bool),
+                np.asarray(units.groupby(cluster).ngroup(), dtype=np.int64),
+            )
+            base = self._outcomes
+            self._outcomes = Outcomes(base.arms, base.completed, base.n, None, cards)
+            self.checks_ = (*self.checks_, _checks.clusters(cards, len(self.arms_)))
+        return self
+
+    def _need_cards(self, what: str) -> Cards:
+        if self._cards is None:
+            raise DesignError(f"{what} needs card events; counts tell only how many cards were completed")
+        return self._cards
+
+    def _arm_of(self, table: pd.DataFrame) -> NDArray[np.int64]:
+        return np.asarray(table["arm"].map(self._position), dtype=np.int64)
+
+    def completion(
+        self, *, by_day: int | None = None, method: DifferenceMethod = "newcombe"
+    ) -> CompletionResult:
+        """Compare the share of cards completed.
+
+        Args:
+            by_day: Days from issue by which a card must be full; cards issued too late to be
+                followed that long are left out. When None: before expiry, for cards whose time
+                has run out; where no card ever expired, so far.
+            method: Interval of the difference, as in
+                :func:`~loyalty_research.stats.proportions.difference_in_proportions`; with
+                clusters it is cluster-robust instead.
+
+        Raises:
+            ArgumentError: When ``by_day`` is no positive whole number, is given for counts, or
+                the method is unknown.
+            DesignError: When an arm has no card that was followed so long.
+        """
+        if method not in get_args(DifferenceMethod):
+            raise ArgumentError(
+                f"method must be one of {', '.join(get_args(DifferenceMethod))}; got {method!r}"
+            )
+        if self._outcomes is not None:
+            if by_day is not None:
+                raise ArgumentError("by_day needs card events; counts are as they were published")
+            horizon = message("as counted")
+            return compare_arms(
+                self._outcomes, horizon=horizon, method=method, level=self.level, checks=self.checks_
+            )
+        cards = self._need_cards("completion()")
+        window = judged_cards(cards, self._first, by_day)
+        table, until = self._first[window.kept], window.until[window.kept]
+        arm_of = self._arm_of(table)
+        done = table["completed"].to_numpy() <= until
+        lost = ~done & (table["lost"].to_numpy() <= until)
+        k = len(self.arms_)
+        n = tuple(np.bincount(arm_of, minlength=k).tolist())
+        lost_counts = tuple(np.bincount(arm_of[lost], minlength=k).tolist())
+        checks = [*self.checks_, window.check, _checks.losses(self.arms_, lost_counts, n)]
+        clustered = None
+        if self._cluster is not None:
+            clustered = ClusteredCards(arm_of, done, lost, self._cluster[window.kept])
+            checks.append(_checks.clusters(clustered, k))
+        outcomes = Outcomes(
+            self.arms_, tuple(np.bincount(arm_of[done], minlength=k).tolist()), n, lost_counts, clustered
+        )
+        return compare_arms(
+            outcomes, horizon=window.said, method=method, level=self.level, checks=tuple(checks)
+        )
+
+    def time_to_completion(self, *, tau: float | None = None) -> TimingResult:
+        """Compare the time a card takes to fill: Kaplan-Meier and restricted means.
+
+        Completion is the event; expiry, loss and the end of the data end the watch (a card that
+        expired could no longer fill). Cox models are not offered, since nobody can finish before
+        the stamps are earned.
+
+        Args:
+            tau: Horizon in days; the life of a card, or the common follow-up where that is
+                shorter, when None. Choose it before looking.
+
+        Raises:
+            ArgumentError: When ``tau`` lies beyond the follow-up of an arm.
+            DesignError: When only counts are known, or no card was completed.
+        """
+        cards = self._need_cards("time_to_completion()")
+        spells, check = followed_cards(cards, self._first, what="completion", cluster=self._cluster)
+        lost = int((self._first["lost"].to_numpy() <= cards.as_of).sum())
+        loss = Check(
+            message("loss says nothing of pace"),
+            "not measurable",
+            message("{count} lost cards leave the watch as if at random", count=f"{lost:,}"),
+        )
+        return compare_times(
+            spells,
+            arms=self.arms_,
+            what="completion",
+            tau=tau,
+            longest=card_life(cards),
+            level=self.level,
+            checks=(*self.checks_, check, *([loss] if lost else [])),
+        )
+
+    def first_gap(self, *, tau: float | None = None) -> TimingResult:
+        """Compare the time from issue to the first later visit, the only gap the draw made comparable.
+
+        Later gaps exist only for those who came back, so they compare selected customers. Visits
+        on the day of issue are part of it and are not counted.
+
+        Args:
+            tau: Horizon in days, as for :meth:`time_to_completion`.
+
+        Raises:
+            ArgumentError: When ``tau`` lies beyond the follow-up of an arm.
+            DesignError: When only counts are known, or nobody came back.
+        """
+        cards = self._need_cards("first_gap()")
+        if not cards.has_stamps:
+            raise DesignError("card_events holds no stamp events, so returns are not known")
+        spells, check = followed_cards(cards, self._first, what="first return", cluster=self._cluster)
+        return compare_times(
+            spells,
+            arms=self.arms_,
+            what="first return",
+            tau=tau,
+            longest=card_life(cards),
+            level=self.level,
+            checks=(*self.checks_, check),
+        )
+
+    def visits(self, *, by_day: int | None = None) -> VisitsResult:
+        """Compare the paid visits of holders, over all their cards.
+
+        Total visits use more of the data than completion does, so they tell arms apart with fewer
+        cards.
+
+        Args:
+            by_day: Days from the first card's issue, as for :meth:`completion`.
+
+        Raises:
+            DesignError: When only counts are known, or stamps are not recorded.
+        """
+        cards = self._need_cards("visits()")
+        window = judged_cards(cards, self._first, by_day)
+        visits, _ = per_holder(cards, self._first, window)
+        return count_visits(
+            visits,
+            self._arm_of(self._first[window.kept]),
+            arms=self.arms_,
+            cluster=None if self._cluster is None else self._cluster[window.kept],
+            horizon=window.said,
+            level=self.level,
+            checks=(*self.checks_, window.check, self._capped(cards)),
+        )
+
+    def _capped(self, cards: Cards) -> Check:
+        again = bool((cards.table["cycle"] > 1).any())
+        return Check(
+            message("visits after completion"),
+            "passed" if again else "warning",
+            message("further cards of the same customers are counted")
+            if again
+            else message("no further cards in the data: visits after completion are not seen"),
+        )
+
+    def economics(
+        self, *, margin: float, reward_cost: float, currency: str | None = None, by_day: int | None = None
+    ) -> EconomicsResult:
+        """Set the margin of extra visits against the cost of extra rewards, per card handed out.
+
+        Rewards are counted when redeemed, or when completed where redemption is not recorded.
+
+        Args:
+            margin: Margin of one paid visit, before rewards.
+            reward_cost: Cost of one reward.
+            currency: ISO 4217 code of both.
+            by_day: Days from the first card's issue, as for :meth:`completion`.
+
+        Raises:
+            ArgumentError: When margin or cost is not a number, or the cost is negative.
+            DesignError: When only counts are known, or stamps are not recorded.
+        """
+        cards = self._need_cards("economics()")
+        if not math.isfinite(margin):
+            raise ArgumentError(f"margin must be a number; got {margin!r}")
+        if not (math.isfinite(reward_cost) and reward_cost >= 0):
+            raise ArgumentError(f"reward_cost must be zero or more; got {reward_cost!r}")
+        window = judged_cards(cards, self._first, by_day)
+        visits, rewards = per_holder(cards, self._first, window)
+        return cost(
+            visits,
+            rewards,
+            self._arm_of(self._first[window.kept]),
+            arms=self.arms_,
+            cluster=None if self._cluster is None else self._cluster[window.kept],
+            margin=float(margin),
+            reward_cost=float(reward_cost),
+            currency=currency,
+            horizon=window.said,
+            level=self.level,
+            checks=(*self.checks_, window.check, self._capped(cards)),
+        )
+
+    def hazard_by_stamps(self, *, period: int = 7) -> HazardResult:
+        """Return the chance of a visit by stamps earned, all cards thrown together.
+
+        The curve rises with stamps even when nobody speeds up, because only keen customers hold
+        many: it describes, and compares nothing.
+
+        Args:
+            period: Days of a period.
+
+        Raises:
+            DesignError: When only counts are known, or stamps are not recorded.
+        """
+        cards = self._need_cards("hazard_by_stamps()")
+        periods = card_periods(cards, days=check_whole(period, "period", least=1))
+        return HazardResult(
+            hazard=pooled_hazard(periods, arms=self.arms_, level=self.level), days=period, level=self.level
+        )
+
+    def goal_gradient(
+        self,
+        *,
+        period: int = 7,
+        progress: Progress = "share",
+        link: Link = "logit",
+        arm_level: bool = True,
+        nodes: int = 21,
+    ) -> GoalGradientResult:
+        """Estimate whether the same customer comes faster as the card fills.
+
+        A discrete-time hazard of a visit with a normal intercept per card, so that keen customers
+        are compared with themselves; beside it the pooled slope, which mixes selection in, and the
+        slope of log gaps within completed cards.
+
+        Args:
+            period: Days of a period; one visit counts in each.
+            progress: ``"share"`` of the card filled (given stamps counted) or ``"stamps"`` left
+                to go, signed so that a positive slope is a speeding up.
+            link: ``"logit"`` or ``"cloglog"``.
+            arm_level: Let arms differ in level as well as by their progress.
+            nodes: Quadrature nodes per card.
+
+        Raises:
+            ArgumentError: On an unknown option.
+            DesignError: When only counts are known, or progress does not vary.
+            ConvergenceError: When the likelihood has no maximum.
+
+        References:
+            Kivetz, Urminsky and Zheng (2006); Heckman (1981) on heterogeneity mistaken for state
+            dependence.
+        """
+        cards = self._need_cards("goal_gradient()")
+        for value, name, choices in (
+            (progress, "progress", get_args(Progress)),
+            (link, "link", get_args(Link)),
+        ):
+            if value not in choices:
+                raise ArgumentError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        normal = Check(
+            message("customers differ as a normal distribution"),
+            "not measurable",
+            message("the slope within cards rests on it; the log gaps of completed cards do not"),
+        )
+        checks = [*self.checks_, normal]
+        if self._cluster is not None:
+            checks.append(
+                Check(
+                    message("clusters in the gradient"),
+                    "warning",
+                    message("its intervals take cards as independent, clusters or not"),
+                )
+            )
+        return goal_gradient(
+            cards,
+            days=check_whole(period, "period", least=1),
+            progress=progress,
+            link=link,
+            arm_level=arm_level,
+            nodes=check_whole(nodes, "nodes", least=5),
+            level=self.level,
+            checks=tuple(checks),
+        )

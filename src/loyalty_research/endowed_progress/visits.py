@@ -1,0 +1,387 @@
+"""Paid visits by arm, and what the experiment earns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from scipy import stats
+
+from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.i18n import message, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+    from loyalty_research.estimates import Check
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["ArmMeans", "EconomicsResult", "VisitsResult", "arm_means", "cost", "count_visits"]
+
+
+@dataclass(frozen=True)
+class ArmMeans:
+    """Means of several outcomes per arm with their covariance.
+
+    Attributes:
+        mean: Shape ``(arms, outcomes)``.
+        covariance: Of the flattened means (arm major), shape ``(arms * outcomes,) * 2``.
+        n: Cards per arm, shape ``(arms,)``.
+        degrees: Degrees of freedom of the t distribution; infinite without clusters.
+        clusters: Number of clusters, or None.
+    """
+
+    mean: Floats
+    covariance: Floats
+    n: NDArray[np.int64]
+    degrees: float
+    clusters: int | None
+
+    def critical(self, level: float) -> float:
+        """Return the quantile that an interval of ``level`` takes."""
+        return float(stats.t.isf((1 - level) / 2, self.degrees))
+
+    def contrast(self, arm: int, weights: Floats) -> tuple[float, float]:
+        """Return (arm less control) of a weighted sum of outcomes, and its standard error."""
+        outcomes = self.mean.shape[1]
+        line = np.zeros(self.mean.size)
+        line[arm * outcomes : (arm + 1) * outcomes] = weights
+        line[:outcomes] -= weights
+        return float(line @ self.mean.ravel()), math.sqrt(max(float(line @ self.covariance @ line), 0.0))
+
+    @property
+    def method(self) -> str:
+        """Name of the interval method of a difference of means."""
+        if self.clusters is None:
+            return message("unequal variances, normal")
+        return message("cluster-robust t, {clusters} clusters", clusters=self.clusters)
+
+
+def arm_means(
+    values: Floats, arm_of: NDArray[np.int64], arms: int, cluster: NDArray[np.int64] | None
+) -> ArmMeans:
+    """Return the means of ``values`` (shape ``(cards, outcomes)``) per arm with their covariance."""
+    n = np.bincount(arm_of, minlength=arms)
+    outcomes = values.shape[1]
+    mean = np.stack([values[arm_of == a].mean(axis=0) for a in range(arms)])
+    covariance = np.zeros((arms * outcomes, arms * outcomes))
+    if cluster is None:
+        for a in range(arms):
+            block = slice(a * outcomes, (a + 1) * outcomes)
+            if n[a] > 1:
+                covariance[block, block] = (
+                    np.cov(values[arm_of == a], rowvar=False).reshape(outcomes, -1) / n[a]
+                )
+        return ArmMeans(mean, covariance, n, math.inf, None)
+    codes = np.unique(cluster, return_inverse=True)[1]
+    count = int(codes.max()) + 1
+    score = np.zeros((count, arms * outcomes))
+    centred = (values - mean[arm_of]) / n[arm_of][:, None]
+    for k in range(outcomes):
+        np.add.at(score, (codes, arm_of * outcomes + k), centred[:, k])
+    covariance = score.T @ score * count / max(count - 1, 1)
+    return ArmMeans(mean, covariance, n, float(max(count - arms, 1)), count)
+
+
+@dataclass(frozen=True, repr=False)
+class VisitsResult(Result):
+    """Paid visits per card holder by arm.
+
+    Attributes:
+        arms: Arm names, control first.
+        horizon: Over which time, in words.
+        level: Level of every interval.
+        means: Mean visits per holder and arm.
+        differences: Mean of each other arm less that of the control.
+        ratios: Mean of each other arm over that of the control.
+    """
+
+    title: ClassVar[str] = "Paid visits by arm"
+
+    arms: tuple[str, ...]
+    horizon: str
+    level: float
+    means: tuple[Estimate, ...]
+    differences: tuple[Estimate, ...]
+    ratios: tuple[Estimate, ...]
+
+    def _rows(self) -> Iterable[Row]:
+        for arm, mean in zip(self.arms, self.means, strict=True):
+            yield Row(message("paid visits per holder"), mean, arm, self.horizon)
+        for arm, difference, ratio in zip(self.arms[1:], self.differences, self.ratios, strict=True):
+            against = message(
+                "{arm} against {control}, {horizon}", arm=arm, control=self.arms[0], horizon=self.horizon
+            )
+            yield Row(message("difference in visits"), difference, arm, against)
+            yield Row(message("ratio of visits"), ratio, arm, against)
+
+    def _verdict(self) -> str:
+        said = []
+        for arm, d, r in zip(self.arms[1:], self.differences, self.ratios, strict=True):
+            fields = {
+                "arm": arm,
+                "control": self.arms[0],
+                "horizon": self.horizon,
+                "mean": number(self.means[self.arms.index(arm)].value),
+                "base": number(self.means[0].value),
+                "change": percent(r.value - 1, signed=True),
+                "interval": d.interval(signed=True),
+            }
+            if d.low > 0 or d.high < 0:
+                said.append(
+                    message(
+                        "Holders of {arm} paid {mean} visits each {horizon}, those of {control} {base} ({change}; "
+                        "difference: {interval}).",
+                        **fields,
+                    )
+                )
+            else:
+                said.append(
+                    message(
+                        "Holders of {arm} paid {mean} visits each {horizon}, those of {control} {base}; a "
+                        "difference of nothing is not excluded ({interval}).",
+                        **fields,
+                    )
+                )
+        return " ".join(said)
+
+
+def _log_ratio(means: ArmMeans, arm: int, outcome: int) -> tuple[float, float]:
+    """Return the log ratio of two arms' means and its standard error (delta method)."""
+    outcomes = means.mean.shape[1]
+    i, j = arm * outcomes + outcome, outcome
+    top, base = float(means.mean[arm, outcome]), float(means.mean[0, outcome])
+    v = means.covariance
+    variance = v[i, i] / top**2 + v[j, j] / base**2 - 2 * v[i, j] / (top * base)
+    return math.log(top / base), math.sqrt(max(float(variance), 0.0))
+
+
+def count_visits(
+    visits: Floats,
+    arm_of: NDArray[np.int64],
+    *,
+    arms: tuple[str, ...],
+    cluster: NDArray[np.int64] | None,
+    horizon: str,
+    level: float,
+    checks: tuple[Check, ...] = (),
+) -> VisitsResult:
+    """Compare visits per holder: difference of means, and ratio as robust Poisson regression gives it.
+
+    With arms as the only regressors, Poisson's maximum likelihood fits the arm means and the
+    sandwich variance of a log mean is the variance of the mean over its square, so no fitting is
+    needed; overdispersion is allowed for.
+
+    Args:
+        visits: Visits of each holder, shape ``(holders,)``.
+        arm_of: Arm position of each holder.
+        arms: Arm names, control first.
+        cluster: Cluster code of each holder, or None.
+        horizon: Over which time, in words.
+        level: Level of every interval.
+        checks: Checks already made.
+
+    References:
+        Gourieroux, Monfort and Trognon (1984); Zou (2004), A modified Poisson regression approach.
+    """
+    means = arm_means(visits[:, None], arm_of, len(arms), cluster)
+    critical = means.critical(level)
+    single = tuple(
+        Estimate(
+            float(m),
+            float(m - critical * math.sqrt(means.covariance[a, a])),
+            float(m + critical * math.sqrt(means.covariance[a, a])),
+            level,
+            means.method,
+            int(means.n[a]),
+            message("visits"),
+        )
+        for a, m in enumerate(means.mean[:, 0])
+    )
+    differences, ratios = [], []
+    for a in range(1, len(arms)):
+        n = int(means.n[a] + means.n[0])
+        value, se = means.contrast(a, np.ones(1))
+        p_value = float(2 * stats.t.sf(abs(value) / se, means.degrees)) if se > 0 else None
+        differences.append(
+            Estimate(
+                value,
+                value - critical * se,
+                value + critical * se,
+                level,
+                means.method,
+                n,
+                message("visits"),
+                p_value,
+            )
+        )
+        ratio = Estimate(math.nan, math.nan, math.nan, level, message("robust Poisson"), n)
+        if means.mean[a, 0] > 0 and means.mean[0, 0] > 0:
+            log, spread = _log_ratio(means, a, 0)
+            ratio = Estimate(
+                math.exp(log),
+                math.exp(log - critical * spread),
+                math.exp(log + critical * spread),
+                level,
+                message("robust Poisson"),
+                n,
+            )
+        ratios.append(ratio)
+    return VisitsResult(
+        arms=arms,
+        horizon=horizon,
+        level=level,
+        means=single,
+        differences=tuple(differences),
+        ratios=tuple(ratios),
+        checks=checks,
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class EconomicsResult(Result):
+    """What an arm earns per card handed out, beside the control.
+
+    Attributes:
+        arms: Arm names, control first.
+        horizon: Over which time, in words.
+        margin: Margin of one paid visit, before rewards.
+        reward_cost: Cost of one reward.
+        level: Level of every interval.
+        extra_visits: More visits per card than the control's.
+        extra_rewards: More rewards per card than the control's.
+        net: More margin less more rewards, per card.
+        break_even: Margin of a visit at which the arm neither gains nor loses.
+    """
+
+    title: ClassVar[str] = "What the head start earns, per card handed out"
+
+    arms: tuple[str, ...]
+    horizon: str
+    margin: float
+    reward_cost: float
+    level: float
+    extra_visits: tuple[Estimate, ...]
+    extra_rewards: tuple[Estimate, ...]
+    net: tuple[Estimate, ...]
+    break_even: tuple[Estimate, ...]
+
+    def _rows(self) -> Iterable[Row]:
+        for i, arm in enumerate(self.arms[1:]):
+            against = message(
+                "{arm} against {control}, {horizon}", arm=arm, control=self.arms[0], horizon=self.horizon
+            )
+            yield Row(message("extra visits per card"), self.extra_visits[i], arm, against)
+            yield Row(message("extra rewards per card"), self.extra_rewards[i], arm, against)
+            yield Row(message("net margin per card"), self.net[i], arm, against)
+            yield Row(message("break-even margin of a visit"), self.break_even[i], arm, against)
+
+    def _verdict(self) -> str:
+        said = []
+        for arm, net in zip(self.arms[1:], self.net, strict=True):
+            fields = {"arm": arm, "net": net.format(signed=True), "interval": net.interval(signed=True)}
+            if net.low > 0:
+                said.append(
+                    message("After its extra rewards {arm} earns {net} per card ({interval}).", **fields)
+                )
+            elif net.high < 0:
+                said.append(
+                    message("After its extra rewards {arm} loses: {net} per card ({interval}).", **fields)
+                )
+            else:
+                said.append(
+                    message(
+                        "After its extra rewards {arm} comes to {net} per card ({interval}): it is not known "
+                        "whether it pays.",
+                        **fields,
+                    )
+                )
+        return " ".join(said)
+
+
+def _fieller(
+    top: float, base: float, variance: tuple[float, float, float], critical: float
+) -> tuple[float, float]:
+    """Return Fieller's limits of top / base; NaN where the set is no bounded interval.
+
+    ``variance`` holds var(top), var(base), cov(top, base).
+    """
+    vt, vb, c = variance
+    a = base**2 - critical**2 * vb
+    b = top * base - critical**2 * c
+    spread = b * b - a * (top**2 - critical**2 * vt)
+    if a <= 0 or spread < 0:
+        return math.nan, math.nan
+    root = math.sqrt(spread)
+    return (b - root) / a, (b + root) / a
+
+
+def cost(
+    visits: Floats,
+    rewards: Floats,
+    arm_of: NDArray[np.int64],
+    *,
+    arms: tuple[str, ...],
+    cluster: NDArray[np.int64] | None,
+    margin: float,
+    reward_cost: float,
+    currency: str | None,
+    horizon: str,
+    level: float,
+    checks: tuple[Check, ...] = (),
+) -> EconomicsResult:
+    """Set extra margin against extra rewards, per card handed out.
+
+    Args:
+        visits: Paid visits of each holder, shape ``(holders,)``.
+        rewards: Rewards taken by each holder.
+        arm_of: Arm position of each holder.
+        arms: Arm names, control first.
+        cluster: Cluster code of each holder, or None.
+        margin: Margin of one paid visit.
+        reward_cost: Cost of one reward.
+        currency: ISO 4217 code of both, or None.
+        horizon: Over which time, in words.
+        level: Level of every interval.
+        checks: Checks already made.
+
+    References:
+        Fieller (1954) for the break-even margin, a ratio of two differences of means.
+    """
+    means = arm_means(np.column_stack([visits, rewards]), arm_of, len(arms), cluster)
+    critical = means.critical(level)
+
+    def contrast(arm: int, weights: tuple[float, float], unit: str | None) -> Estimate:
+        value, se = means.contrast(arm, np.array(weights))
+        n = int(means.n[arm] + means.n[0])
+        return Estimate(value, value - critical * se, value + critical * se, level, means.method, n, unit)
+
+    def break_even(arm: int) -> Estimate:
+        extra, se_visits = means.contrast(arm, np.array([1.0, 0.0]))
+        paid, se_paid = means.contrast(arm, np.array([0.0, reward_cost]))
+        _, se_both = means.contrast(arm, np.array([1.0, reward_cost]))
+        c = (se_both**2 - se_visits**2 - se_paid**2) / 2
+        value, low, high = math.nan, math.nan, math.nan
+        if extra > 0:
+            value = paid / extra
+            low, high = _fieller(paid, extra, (se_paid**2, se_visits**2, c), critical)
+        return Estimate(value, low, high, level, "Fieller", int(means.n[arm] + means.n[0]), currency)
+
+    others = range(1, len(arms))
+    return EconomicsResult(
+        arms=arms,
+        horizon=horizon,
+        margin=margin,
+        reward_cost=reward_cost,
+        level=level,
+        extra_visits=tuple(contrast(a, (1, 0), message("visits")) for a in others),
+        extra_rewards=tuple(contrast(a, (0, 1), message("rewards")) for a in others),
+        net=tuple(contrast(a, (margin, -reward_cost), currency) for a in others),
+        break_even=tuple(break_even(a) for a in others),
+        checks=checks,
+    )
