@@ -1,1 +1,31 @@
-"""Placeholder docstring."""
+"""How long customers stay, what shifts it, and how sure we are."""
+
+from loyalty_research.churn.cox import CoxFit, CoxPH
+from loyalty_research.churn.curves import CumulativeHazards, KaplanMeier, NelsonAalen, SurvivalCurves
+from loyalty_research.churn.data import ChurnData, Removed
+from loyalty_research.churn.logrank import LogRankTest, logrank_test
+from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
+from loyalty_research.churn.proportional_hazards import PHTest, ph_test
+from loyalty_research.churn.transactions import InactivitySweep, add_segment, inactivity_sweep
+
+__all__ = [
+    "ChurnData",
+    "CoxFit",
+    "CoxPH",
+    "CumulativeHazards",
+    "InactivitySweep",
+    "KaplanMeier",
+    "LogRankTest",
+    "NelsonAalen",
+    "PHTest",
+    "Removed",
+    "RestrictedMeans",
+    "SurvivalCurves",
+    "add_segment",
+    "common_horizon",
+    "inactivity_sweep",
+    "logrank_test",
+    "ph_test",
+    "rmst",
+    "rmst_difference",
+]

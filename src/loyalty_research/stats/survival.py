@@ -38,6 +38,7 @@ __all__ = [
     "restricted_mean",
     "risk_counts",
     "step_interval",
+    "survival_at",
 ]
 
 Interval = Literal["log-log", "log", "plain"]
@@ -367,7 +368,7 @@ def curve_at(curve: SurvivalCurve, values: ArrayLike, times: ArrayLike, *, befor
 
     Args:
         curve: The curve whose ``times`` carry the steps.
-        values: What to read, one per time of the curve, such as ``curve.survival``.
+        values: What to read, one per time of the curve, such as ``curve.cumulative_hazard``.
         times: When to read it.
         before: Value from the curve's first entry until its first time (1 for survival, 0 for
             a hazard or a variance).
@@ -384,6 +385,21 @@ def curve_at(curve: SurvivalCurve, values: ArrayLike, times: ArrayLike, *, befor
     slot = np.searchsorted(curve.times, asked, side="right")
     steps = np.concatenate([[before], np.asarray(values, dtype=np.float64)])
     read: Floats = np.where((asked >= curve.first) & (asked <= curve.last), steps[slot], np.nan)
+    return read
+
+
+def survival_at(curve: SurvivalCurve, times: ArrayLike) -> Floats:
+    """Read survival at given times: 1 at the first entry, NaN beyond the data.
+
+    Once the curve has come down to 0 it stays there, so it is 0 beyond the data too.
+
+    Examples:
+        >>> survival_at(kaplan_meier([5, 8], [1, 1]), [0, 5, 20])
+        array([1. , 0.5, 0. ])
+    """
+    read = curve_at(curve, curve.survival, times, before=1.0)
+    if curve.survival[-1] == 0:
+        read = np.where(np.asarray(times, dtype=np.float64) > curve.last, 0.0, read)
     return read
 
 

@@ -1,0 +1,498 @@
+"""Cox regression for churn: what shifts the rate of leaving, with errors that fit the data."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from loyalty_research.churn import cox_core as core
+from loyalty_research.churn import design as coding
+from loyalty_research.churn.cox_predict import predict_survival
+from loyalty_research.churn.cox_state import State
+from loyalty_research.churn.cox_verdict import cox_verdict
+from loyalty_research.churn.data import strata_of
+from loyalty_research.churn.intervals import require_events, where
+from loyalty_research.churn.proportional_hazards import ph_check
+from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.i18n import message, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+
+    from loyalty_research.churn.data import ChurnData
+    from loyalty_research.stats.survival import Interval
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["CoxFit", "CoxPH"]
+
+_MOST_CELLS = 4_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class CoxPH:
+    """Cox proportional-hazards regression.
+
+    Args:
+        ties: How simultaneous leavers are treated: ``"efron"`` (R's default) or ``"breslow"``.
+        strata: Column or columns within which the baseline hazard may differ.
+        cluster: Column of clusters (or ``"customer"``) for robust errors after Lin and Wei. By
+            default the data's own clusters, if any.
+        penalizer: L2 penalty as in lifelines: ``penalizer * n / 2`` times the sum of squared
+            coefficients of standardised columns is taken off the log likelihood.
+        level: Confidence level.
+        horizon: Day to which mean times are compared where hazards are not proportional; name
+            it before looking. By default the last day on which every group is still watched.
+
+    Raises:
+        ArgumentError: When an option is not one of the above.
+
+    Examples:
+        >>> from lifelines.datasets import load_rossi
+        >>> from loyalty_research.churn import ChurnData
+        >>> data = ChurnData.from_durations(load_rossi(), duration="week", event="arrest", unit="weeks")
+        >>> model = CoxPH().fit(data, covariates=["fin", "age", "prio"])
+        >>> model.params_.round(4).to_dict()
+        {'fin': -0.347, 'age': -0.0671, 'prio': 0.0969}
+
+    References:
+        Cox (1972), JRSS B 34; Efron (1977), JASA 72; Lin, Wei (1989), JASA 84. Case weights
+        under Efron ties follow R: a tied death counts its mean weight, so weight 2 is not quite
+        two copies; under Breslow it is.
+    """
+
+    ties: Literal["efron", "breslow"] = field(default="efron", kw_only=True)
+    strata: str | tuple[str, ...] | list[str] | None = field(default=None, kw_only=True)
+    cluster: str | None = field(default=None, kw_only=True)
+    penalizer: float = field(default=0.0, kw_only=True)
+    level: float = field(default=0.95, kw_only=True)
+    horizon: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.ties not in ("efron", "breslow"):
+            raise ArgumentError(f"ties must be 'efron' or 'breslow'; got {self.ties!r}")
+        if not (math.isfinite(self.penalizer) and self.penalizer >= 0):
+            raise ArgumentError(f"penalizer must be 0 or more; got {self.penalizer!r}")
+        check_level(self.level)
+
+    def fit(
+        self, data: ChurnData, *, formula: str | None = None, covariates: Sequence[str] | None = None
+    ) -> CoxFit:
+        """Fit the model.
+
+        Args:
+            data: Follow-up of customers.
+            formula: Right-hand side, such as ``"region + log(first_amount)"``.
+            covariates: Columns instead of a formula; categories are coded against their first
+                level.
+
+        Raises:
+            ArgumentError: When neither or both of ``formula`` and ``covariates`` are given.
+            ContractError: When nobody left, or a covariate is missing, has gaps, one level only,
+                or is a combination of others.
+            DesignError: When the risk sets do not identify the coefficients.
+            ConvergenceError: When the likelihood cannot be maximised.
+        """
+        if (formula is None) == (covariates is None):
+            raise ArgumentError("give either formula or covariates")
+        require_events(data)
+        strata, labels, layers = _strata(data, self.strata)
+        if formula is not None:
+            design = coding.from_formula(data.covariates, formula)
+        else:
+            design = coding.from_columns(data.covariates, list(covariates or ()))
+        clash = set(design.inputs) & set(layers)
+        if clash:
+            raise ContractError(f"{', '.join(sorted(clash))} cannot be both a stratum and a covariate")
+        encoded = coding.encode(design, data.covariates)
+        return _fit(self, data, design, encoded, strata, labels, layers)
+
+
+def _strata(
+    data: ChurnData, option: str | tuple[str, ...] | list[str] | None
+) -> tuple[Ints | None, tuple[Any, ...], tuple[str, ...]]:
+    if option is None:
+        return data.strata, data.strata_labels, data.strata_names
+    if data.strata is not None:
+        raise ArgumentError("the data are stratified already; leave strata out of CoxPH")
+    layers = (option,) if isinstance(option, str) else tuple(option)
+    codes, labels = strata_of(data.covariates, layers, "covariates")
+    return codes, labels, layers
+
+
+def _cluster(data: ChurnData, option: str | None) -> Ints | None:
+    if option is None:
+        return data.cluster
+    if option == "customer":
+        return data.customer
+    if option not in data.covariates.columns:
+        raise ContractError(f"covariates lack the column {option} named by cluster")
+    codes = pd.factorize(data.covariates[option])[0]
+    if (codes < 0).any():
+        raise ContractError(
+            f"covariates.{option} is missing in {where(codes < 0)}; every row needs its cluster"
+        )
+    return codes.astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scale:
+    """Columns shifted and scaled for Newton's sake; coefficients are turned back exactly."""
+
+    mean: Floats
+    spread: Floats
+
+
+def _standardise(design: coding.Design, encoded: coding.Encoded, n: int) -> _Scale:
+    """Return column means and standard deviations; raise on columns that are combinations."""
+    z = encoded.z
+    share = np.full(n, 1.0 / n) if encoded.pattern is None else np.bincount(encoded.pattern) / n
+    mean = share @ z
+    centred = z - mean
+    cross = centred.T @ (centred * share[:, None])
+    spread = np.sqrt(np.diag(cross))
+    flat = spread <= 1e-12 * (1.0 + np.abs(mean))
+    if flat.any():
+        names = ", ".join(t for t, f in zip(design.terms, flat, strict=True) if f)
+        raise ContractError(f"covariates: {names} does not vary; leave it out")
+    correlation = cross / np.outer(spread, spread)
+    values, vectors = np.linalg.eigh(correlation)
+    if values[0] < 1e-10 * len(values):
+        involved = np.abs(vectors[:, 0]) > 0.05
+        names = ", ".join(t for t, f in zip(design.terms, involved, strict=True) if f)
+        raise ContractError(f"covariates: {names} add up to each other exactly; leave one of them out")
+    return _Scale(mean, spread)
+
+
+def _fit(
+    options: CoxPH,
+    data: ChurnData,
+    design: coding.Design,
+    encoded: coding.Encoded,
+    strata: Ints | None,
+    labels: tuple[Any, ...],
+    layers: tuple[str, ...],
+) -> CoxFit:
+    n = len(data.stop)
+    scale = _standardise(design, encoded, n)
+    start = None if not data.start.any() else data.start
+    events, slots = core.locate(
+        start, data.stop, data.event, data.weights, strata, efron=options.ties == "efron"
+    )
+    small = (encoded.z - scale.mean) / scale.spread
+    carrier: core.Carrier
+    pattern = encoded.pattern
+    if pattern is not None and len(small) * len(events.times) <= min(_MOST_CELLS, 1000 + 8 * n):
+        carrier = core.cells(pattern, small, slots, len(events.times), data.weights)
+    else:
+        rows = np.asfortranarray(small if pattern is None else small[pattern])
+        carrier = core.Rows(rows, slots, slots.last[slots.dead] - 1, len(events.times), data.weights)
+        small, pattern = rows, None
+    # lifelines standardises with the sample standard deviation, these columns have the plain one
+    ridge = np.full(small.shape[1], options.penalizer * n * n / (n - 1)) if options.penalizer else None
+    found = core.maximise(carrier, events, penalty=ridge)
+    free = ~found.running
+    naive = np.full((len(free), len(free)), np.nan)
+    inside = np.ix_(free, free)
+    naive[inside] = np.linalg.inv(found.information[inside])
+    cluster = _cluster(data, options.cluster)
+    covariance = naive
+    if cluster is not None:
+        score = core.score_residuals(
+            carrier, events, slots, found.beta, small, data.weights, pattern=pattern
+        )[:, free]
+        influence = score @ naive[inside]
+        summed = np.column_stack([np.bincount(cluster, influence[:, j]) for j in range(influence.shape[1])])
+        covariance = np.full_like(naive, np.nan)
+        covariance[inside] = summed.T @ summed
+    state = State(
+        options=options,
+        data=data,
+        design=design,
+        carrier=carrier,
+        events=events,
+        strata=strata,
+        strata_labels=labels,
+        layers=layers,
+        mean=scale.mean,
+        spread=scale.spread,
+        beta=found.beta,
+        covariance=covariance,
+        running=found.running,
+        ridge=ridge,
+        clusters=None if cluster is None else int(cluster.max()) + 1,
+    )
+    return _report(state, found, naive)
+
+
+def _report(state: State, found: core.Fit, naive: Floats) -> CoxFit:
+    terms = list(state.design.terms)
+    coef = found.beta / state.spread
+    coef = np.where(found.running, np.sign(coef) * np.inf, coef)
+    both = np.outer(state.spread, state.spread)
+    model = CoxFit(
+        params_=pd.Series(coef, index=pd.Index(terms, name="covariate"), name="coef"),
+        covariance_=pd.DataFrame(state.covariance / both, index=terms, columns=terms),
+        naive_standard_errors_=pd.Series(
+            np.sqrt(np.diag(naive)) / state.spread, index=pd.Index(terms, name="covariate"), name="se(coef)"
+        ),
+        log_likelihood_=found.value,
+        null_log_likelihood_=found.null,
+        iterations_=found.iterations,
+        limits_=_limits(state, found, coef),
+        state=state,
+        checks=state.data.checks,
+    )
+    added = [_separation_check(model)] if found.running.any() else [ph_check(state)]
+    if state.clusters is not None and state.clusters < 30:
+        added.append(
+            Check(
+                message("Number of clusters"),
+                "warning",
+                message(
+                    "{count} clusters are few for robust errors, which then tend to be too small.",
+                    count=state.clusters,
+                ),
+            )
+        )
+    object.__setattr__(model, "checks", (*state.data.checks, *added))
+    return model
+
+
+def _separation_check(model: CoxFit) -> Check:
+    names = ", ".join(t for t, r in zip(model.params_.index, model.state.running, strict=True) if r)
+    return Check(
+        message("Separation"),
+        "warning",
+        message(
+            "{names}: nobody (or everybody) with that value left, so the ratio has no finite estimate; its "
+            "interval comes from the profile likelihood. The test of proportional hazards is not measurable then.",
+            names=names,
+        ),
+    )
+
+
+def _limits(state: State, found: core.Fit, coef: Floats) -> pd.DataFrame:
+    """Return per term the limits of the coefficient, its p-value and the method."""
+    from scipy.special import chdtrc, ndtr, ndtri
+
+    z = float(ndtri(0.5 + state.options.level / 2))
+    error = np.sqrt(np.diag(state.covariance)) / state.spread
+    method = message("robust Wald") if state.clusters is not None else "Wald"
+    with np.errstate(invalid="ignore"):
+        frame = pd.DataFrame(
+            {
+                "low": coef - z * error,
+                "high": coef + z * error,
+                "p": 2 * ndtr(-np.abs(coef / error)),
+                "method": method,
+            },
+            index=list(state.design.terms),
+        )
+    for j in np.flatnonzero(found.running):
+        low, high, without = _profile(state, found, int(j))
+        frame.loc[state.design.terms[j], ["low", "high"]] = np.array([low, high]) / state.spread[j]
+        frame.loc[state.design.terms[j], "p"] = float(chdtrc(1, 2 * (found.value - without)))
+        frame.loc[state.design.terms[j], "method"] = message("profile likelihood")
+    return frame
+
+
+def _profile(state: State, found: core.Fit, j: int) -> tuple[float, float, float]:
+    """Return profile-likelihood limits of a coefficient that runs off, and the value at 0."""
+    from scipy.optimize import brentq
+    from scipy.special import chdtri
+
+    others = np.arange(len(found.beta)) != j
+    rest = _without(state.carrier, others)
+    ridge = None if state.ridge is None else state.ridge[others]
+    column = state.carrier.z[:, j]
+
+    def value(b: float) -> float:
+        if not others.any():
+            at = core.evaluate(rest, state.events, np.zeros(0), offset=column * b)
+            return -math.inf if at is None else at.value
+        return core.maximise(rest, state.events, penalty=ridge, offset=column * b).value
+
+    drop = float(chdtri(1, 1 - state.options.level)) / 2
+
+    def short(b: float) -> float:
+        return value(b) - (found.value - drop)
+
+    way = math.copysign(1.0, found.beta[j])
+    near, far = found.beta[j], found.beta[j] - way * max(1.0, abs(found.beta[j]))
+    while short(far) > 0:
+        near, far = far, far - way * max(1.0, abs(found.beta[j]))
+        if abs(far) > 1e3:
+            return -math.inf, math.inf, value(0.0)
+    bound = float(brentq(short, min(near, far), max(near, far), xtol=1e-8))
+    limits = (bound, math.inf) if way > 0 else (-math.inf, bound)
+    return *limits, value(0.0)
+
+
+def _without(carrier: core.Carrier, kept: NDArray[np.bool_]) -> core.Carrier:
+    fewer = np.asfortranarray(carrier.z[:, kept])
+    if isinstance(carrier, core.Cells):
+        return replace(carrier, z=fewer)
+    if isinstance(carrier, core.Rows):
+        return replace(carrier, z=fewer)
+    raise TypeError(f"no columns to drop in {type(carrier).__name__}")
+
+
+@dataclass(frozen=True, repr=False)
+class CoxFit(Result):
+    """A fitted Cox model.
+
+    Attributes:
+        params_: Log hazard ratio per term; infinite where the data separate.
+        covariance_: Their covariance (robust where clusters were named); NaN for separated terms.
+        naive_standard_errors_: Standard errors from the information alone.
+        log_likelihood_: Log partial likelihood at the fit, without any penalty.
+        null_log_likelihood_: The same with all coefficients 0.
+        iterations_: Newton steps taken.
+        limits_: Per term ``low``, ``high`` (of the coefficient), ``p`` and the interval's method.
+        state: Internals that predictions and tests use.
+    """
+
+    title: ClassVar[str] = "Cox model"
+
+    params_: pd.Series[float]
+    covariance_: pd.DataFrame
+    naive_standard_errors_: pd.Series[float]
+    log_likelihood_: float
+    null_log_likelihood_: float
+    iterations_: int
+    limits_: pd.DataFrame
+    state: State
+
+    @property
+    def standard_errors_(self) -> pd.Series[float]:
+        """Standard error per term, robust where clusters were named; NaN for separated terms."""
+        return pd.Series(
+            np.sqrt(np.diag(self.covariance_.to_numpy())), index=self.params_.index, name="se(coef)"
+        )
+
+    @property
+    def summary(self) -> pd.DataFrame:
+        """Coefficients and hazard ratios per term, in lifelines' columns."""
+        level = percent(self.state.options.level, digits=0)
+        frame = pd.DataFrame(
+            {
+                "coef": self.params_,
+                "exp(coef)": np.exp(self.params_),
+                "se(coef)": self.standard_errors_,
+                f"coef lower {level}": self.limits_["low"].to_numpy(),
+                f"coef upper {level}": self.limits_["high"].to_numpy(),
+                f"exp(coef) lower {level}": np.exp(self.limits_["low"].to_numpy()),
+                f"exp(coef) upper {level}": np.exp(self.limits_["high"].to_numpy()),
+                "z": (self.params_ / self.standard_errors_).replace([np.inf, -np.inf], np.nan),
+                "p": self.limits_["p"].to_numpy(),
+                "interval": self.limits_["method"].to_numpy(),
+            }
+        )
+        frame.index.name = "covariate"
+        return frame
+
+    @property
+    def baseline_cumulative_hazard_(self) -> pd.DataFrame:
+        """Cumulative baseline hazard, all covariates at 0: ``stratum, time, hazard``."""
+        state = self.state
+        steps = core.hazard_steps(state.carrier, state.events, state.beta)
+        at_zero = math.exp(-float(np.where(state.running, 0, state.beta) @ (state.mean / state.spread)))
+        frame = pd.DataFrame(
+            {
+                "stratum": [self._stratum_label(int(s)) for s in state.events.stratum],
+                "time": state.events.times,
+                "step": steps.hazard * at_zero,
+            }
+        )
+        frame["hazard"] = frame.groupby(state.events.stratum)["step"].cumsum()
+        return frame.drop(columns="step")
+
+    def _stratum_label(self, code: int) -> Any:
+        return self.state.strata_labels[code] if self.state.strata_labels else "all"
+
+    def _rows(self) -> Iterable[Row]:
+        n = self.state.data.n_customers
+        for term in self.params_.index:
+            limits = self.limits_.loc[term]
+            yield Row(
+                "hazard ratio",
+                Estimate(
+                    float(np.exp(self.params_[term])),
+                    float(np.exp(limits["low"])),
+                    float(np.exp(limits["high"])),
+                    self.state.options.level,
+                    message(
+                        "Cox ({ties} ties), {method}", ties=self.state.options.ties, method=limits["method"]
+                    ),
+                    n,
+                    p_value=float(limits["p"]),
+                ),
+                group=str(term),
+                estimand=message("ratio of leaving rates, other covariates equal"),
+            )
+
+    def _verdict(self) -> str:
+        return cox_verdict(self.state, self.params_, self.limits_, self.checks)
+
+    def predict_survival(
+        self,
+        df: pd.DataFrame,
+        *,
+        times: ArrayLike,
+        alive_at: ArrayLike = 0,
+        level: float | None = None,
+        interval: Interval = "log-log",
+    ) -> pd.DataFrame:
+        """Return survival curves of customers with given covariates.
+
+        Args:
+            df: One row per customer with the model's covariates (and strata columns).
+            times: Days on the customers' clocks.
+            alive_at: Day on which each is known to be still there (one number, or one per row);
+                survival is conditional on it, and 1 up to it.
+            level: Confidence level; the model's by default.
+            interval: Kind of interval, as for :class:`KaplanMeier`.
+
+        Returns:
+            One row per customer and time: ``row`` (its place in ``df``'s index), ``time,
+            estimate, low, high, reason``. Beyond the last day observed the estimate is NaN and
+            ``reason`` says so. The interval is NaN too where a separated term is involved.
+
+        Raises:
+            ContractError: When a covariate is missing, has gaps or unknown levels.
+            ArgumentError: When ``alive_at`` or a time is negative.
+        """
+        return predict_survival(
+            self.state,
+            df,
+            times=np.atleast_1d(np.asarray(times, dtype=np.float64)),
+            alive_at=np.asarray(alive_at, dtype=np.float64),
+            level=self.state.options.level if level is None else check_level(level),
+            interval=interval,
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the hazard ratios with their intervals."""
+        from loyalty_research.plots.survival import forest
+
+        frame = pd.DataFrame(
+            {
+                "term": [str(t) for t in self.params_.index],
+                "estimate": np.exp(self.params_.to_numpy()),
+                "low": np.exp(self.limits_["low"].to_numpy()),
+                "high": np.exp(self.limits_["high"].to_numpy()),
+            }
+        )
+        return forest(
+            frame, ax=ax, label=message("Hazard ratio: below 1 stays longer, above 1 leaves sooner")
+        )

@@ -1,0 +1,549 @@
+"""Kaplan-Meier and Nelson-Aalen curves by group."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from loyalty_research.churn.intervals import require_events, where
+from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.survival import (
+    curve_at,
+    curve_interval,
+    curve_quantile,
+    kaplan_meier,
+    step_interval,
+    survival_at,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
+    from numpy.typing import ArrayLike, NDArray
+
+    from loyalty_research.churn.data import ChurnData
+    from loyalty_research.stats.survival import (
+        Interval,
+        SurvivalCurve,
+    )
+
+    Floats = NDArray[np.float64]
+
+__all__ = ["CumulativeHazards", "KaplanMeier", "NelsonAalen", "SurvivalCurves", "group_curves", "grouped"]
+
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Follow-up of one group, episodes of a customer joined where nothing changes.
+
+    Attributes:
+        label: What the group is called.
+        start: Starts.
+        stop: Ends.
+        event: Whether the event ended each.
+        weights: Case weights, or None.
+        customers: Customers ever in the group.
+    """
+
+    label: Any
+    start: NDArray[Any]
+    stop: NDArray[Any]
+    event: NDArray[np.bool_]
+    weights: Floats | None
+    customers: int
+
+
+def grouped(data: ChurnData, by: str | None) -> list[Group]:
+    """Return the follow-up of each group, in the order of its levels.
+
+    Raises:
+        ContractError: When ``by`` is missing or has gaps, or nobody left.
+    """
+    require_events(data)
+    if by is None:
+        codes, labels = np.zeros(len(data.stop), dtype=np.int64), [ALL]
+    else:
+        codes, labels = group_codes(data, by)
+    rows = _joined(data, codes)
+    groups = []
+    for code, label in enumerate(labels):
+        mine = codes[rows.first] == code
+        groups.append(
+            Group(
+                label,
+                data.start[rows.first][mine],
+                data.stop[rows.last][mine],
+                data.event[rows.last][mine],
+                None if data.weights is None else data.weights[rows.first][mine],
+                len(np.unique(data.customer[rows.first][mine])),
+            )
+        )
+    return groups
+
+
+def group_codes(data: ChurnData, by: str) -> tuple[NDArray[np.int64], list[Any]]:
+    """Return each interval's group code and the labels."""
+    if by not in data.covariates.columns:
+        raise ContractError(
+            f"covariates have no column {by!r} to group by; they have "
+            f"{', '.join(map(str, data.covariates.columns)) or 'none'}"
+        )
+    values = data.covariates[by]
+    gaps = values.isna().to_numpy()
+    if gaps.any():
+        raise ContractError(
+            f"covariates.{by} is missing in {where(gaps)}; give missing values a group of their own"
+        )
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        used = values.cat.remove_unused_categories()
+        return used.cat.codes.to_numpy().astype(np.int64), used.cat.categories.tolist()
+    codes, labels = pd.factorize(values, sort=True)
+    return codes.astype(np.int64), labels.tolist()
+
+
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    first: NDArray[np.int64]
+    last: NDArray[np.int64]
+
+
+def _joined(data: ChurnData, codes: NDArray[np.int64]) -> _Joined:
+    """Join consecutive intervals of a customer within a group, so that no false exits count."""
+    n = len(data.stop)
+    if data.n_customers == n:
+        every = np.arange(n)
+        return _Joined(every, every)
+    order = np.lexsort((data.start, data.customer))
+    ahead, behind = order[1:], order[:-1]
+    goes_on = (
+        (data.customer[ahead] == data.customer[behind])
+        & (data.start[ahead] == data.stop[behind])
+        & (codes[ahead] == codes[behind])
+    )
+    if data.weights is not None:
+        goes_on &= data.weights[ahead] == data.weights[behind]
+    return _Joined(order[np.concatenate([[True], ~goes_on])], order[np.concatenate([~goes_on, [True]])])
+
+
+def group_curves(data: ChurnData, by: str | None) -> list[tuple[Group, SurvivalCurve]]:
+    """Return each group with its curve."""
+    return [
+        (g, kaplan_meier(g.stop, g.event, entry=g.start if g.start.any() else None, weights=g.weights))
+        for g in grouped(data, by)
+    ]
+
+
+def at_risk_rows(groups: Sequence[tuple[Group, SurvivalCurve]], times: Floats) -> pd.DataFrame:
+    """Count at each time: at risk, and events and exits without one so far."""
+    frames = []
+    for group, curve in groups:
+        mass = np.ones(len(group.stop)) if group.weights is None else group.weights
+        there = [float(mass[(group.start < t) & (group.stop >= t)].sum()) for t in times]
+        # before anything can happen, those present from the start are at risk
+        there = [
+            float(mass[group.start <= t].sum()) if t == 0 else v for t, v in zip(times, there, strict=True)
+        ]
+        slot = np.searchsorted(curve.times, times, side="right")
+        frames.append(
+            pd.DataFrame(
+                {
+                    "group": [group.label] * len(times),
+                    "time": times,
+                    "at_risk": there,
+                    "events": np.concatenate([[0.0], np.cumsum(curve.events)])[slot],
+                    "censored": np.concatenate([[0.0], np.cumsum(curve.censored)])[slot],
+                }
+            )
+        )
+    frame = pd.concat(frames, ignore_index=True)
+    counts = ["at_risk", "events", "censored"]
+    if np.array_equal(frame[counts], np.round(frame[counts])):
+        frame = frame.astype(dict.fromkeys(counts, np.int64))
+    return frame
+
+
+def _day(value: float) -> str:
+    return number(value, digits=0 if np.isfinite(value) and float(value).is_integer() else None)
+
+
+def few_times(last: float) -> Floats:
+    """Return some round times from 0 to ``last`` for a table."""
+    from math import floor, log10
+
+    step = last / 6
+    unit = 10.0 ** floor(log10(step)) if step > 0 else 1.0
+    for factor in (1, 2, 3, 5, 10):
+        if factor * unit >= step:
+            step = factor * unit
+            break
+    if last > 60:
+        step = next((s for s in (10, 15, 30, 60, 90, 120, 180, 365, 730) if s >= last / 7), step)
+    return np.arange(0.0, last + 1e-9, step)
+
+
+@dataclass(frozen=True, slots=True)
+class KaplanMeier:
+    """Survival curves without a model.
+
+    Args:
+        level: Confidence level.
+        interval: ``"log-log"``, ``"log"`` (R's default) or ``"plain"``.
+        horizon: A day at which the result's rows and verdict also give survival; the median
+            alone by default.
+
+    Raises:
+        ArgumentError: When an option is out of range.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from loyalty_research.churn import ChurnData
+        >>> data = ChurnData.from_durations(pd.DataFrame({
+        ...     "duration": [5, 8, 8, 12, 20, 30], "event": [1, 1, 0, 1, 1, 0],
+        ...     "plan": list("aaabbb")}))
+        >>> KaplanMeier().fit(data, by="plan").survival_at([10])[["group", "time", "estimate"]]
+          group  time  estimate
+        0     a  10.0       NaN
+        1     b  10.0       1.0
+    """
+
+    level: float = field(default=0.95, kw_only=True)
+    interval: Interval = field(default="log-log", kw_only=True)
+    horizon: float | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+        step_interval([1.0], [0.0], kind=self.interval)
+        if self.horizon is not None and not self.horizon > 0:
+            raise ArgumentError(f"horizon must be a positive number of days; got {self.horizon!r}")
+
+    def fit(self, data: ChurnData, *, by: str | None = None) -> SurvivalCurves:
+        """Estimate one curve, or one per level of ``by``.
+
+        With a covariate that changes over time, customers count in the group they are in on
+        each day (Simon and Makuch); such curves follow no fixed set of people.
+
+        Args:
+            data: Follow-up of customers.
+            by: Covariate to group by.
+
+        Raises:
+            ContractError: When nobody left, or ``by`` is missing or has gaps.
+        """
+        groups = group_curves(data, by)
+        return SurvivalCurves(
+            groups=tuple(groups),
+            by=by,
+            level=self.level,
+            interval=self.interval,
+            horizon=self.horizon,
+            unit=data.unit,
+            checks=(*data.checks, *_clusters(data)),
+        )
+
+
+def _clusters(data: ChurnData) -> list[Check]:
+    if data.cluster is None:
+        return []
+    return [
+        Check(
+            message("Clusters"),
+            "warning",
+            message("The data are clustered, and these intervals take customers as independent: too narrow."),
+        )
+    ]
+
+
+@dataclass(frozen=True, repr=False)
+class SurvivalCurves(Result):
+    """Kaplan-Meier curves by group.
+
+    Attributes:
+        groups: Each group's follow-up and curve.
+        by: Covariate grouped by, or None.
+        level: Confidence level.
+        interval: Kind of interval.
+        horizon: Day the verdict speaks of, or None for the median.
+        unit: Unit of time.
+    """
+
+    title: ClassVar[str] = "Survival"
+
+    groups: tuple[tuple[Group, SurvivalCurve], ...]
+    by: str | None
+    level: float
+    interval: Interval
+    horizon: float | None
+    unit: str
+
+    @property
+    def median_(self) -> pd.Series[float]:
+        """Median time per group; NaN where the data do not reach it."""
+        values = [curve_quantile(c)[0] for _, c in self.groups]
+        return pd.Series(
+            values, index=pd.Index([g.label for g, _ in self.groups], name="group"), name="median"
+        )
+
+    @property
+    def survival_function_(self) -> pd.DataFrame:
+        """All steps: ``group, time, estimate, low, high, at_risk, events, censored``."""
+        frames = []
+        for group, curve in self.groups:
+            low, high = curve_interval(curve, level=self.level, kind=self.interval)
+            begin = pd.DataFrame(
+                {
+                    "group": [group.label],
+                    "time": [curve.first],
+                    "estimate": [1.0],
+                    "low": [1.0],
+                    "high": [1.0],
+                    "at_risk": [float("nan")],
+                    "events": [0.0],
+                    "censored": [0.0],
+                }
+            )
+            steps = pd.DataFrame(
+                {
+                    "group": [group.label] * len(curve.times),
+                    "time": curve.times,
+                    "estimate": curve.survival,
+                    "low": low,
+                    "high": high,
+                    "at_risk": curve.at_risk,
+                    "events": curve.events,
+                    "censored": curve.censored,
+                }
+            )
+            frames += [begin, steps]
+        return pd.concat(frames, ignore_index=True)
+
+    def survival_at(self, times: ArrayLike) -> pd.DataFrame:
+        """Return ``group, time, estimate, low, high``; NaN beyond the group's last day."""
+        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        frames = []
+        for group, curve in self.groups:
+            low, high = curve_interval(curve, level=self.level, kind=self.interval)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "group": [group.label] * len(asked),
+                        "time": asked,
+                        "estimate": survival_at(curve, asked),
+                        "low": curve_at(curve, low, asked, before=1.0),
+                        "high": curve_at(curve, high, asked, before=1.0),
+                    }
+                )
+            )
+        return pd.concat(frames, ignore_index=True)
+
+    def at_risk_table(self, times: ArrayLike | None = None) -> pd.DataFrame:
+        """Return ``group, time, at_risk, events, censored``; the last two count up to the time.
+
+        Args:
+            times: When to count; some round times by default. ``at_risk`` is the number still
+                watched just before each (at 0: those present from the start).
+        """
+        asked = few_times(self.last) if times is None else np.atleast_1d(np.asarray(times, dtype=np.float64))
+        return at_risk_rows(self.groups, asked)
+
+    @property
+    def last(self) -> float:
+        """The last day any group is watched."""
+        return max(c.last for _, c in self.groups)
+
+    def _survival(self, day: float) -> list[tuple[Group, Estimate]]:
+        columns = self.survival_at([day])[["estimate", "low", "high"]].to_numpy(dtype=np.float64)
+        return [
+            (group, Estimate(*map(float, row), self.level, self.interval, group.customers, "fraction"))
+            for (group, _), row in zip(self.groups, columns, strict=True)
+        ]
+
+    def _medians(self) -> list[tuple[Group, Estimate]]:
+        return [
+            (
+                group,
+                Estimate(
+                    *curve_quantile(curve, level=self.level, kind=self.interval),
+                    self.level,
+                    f"Brookmeyer-Crowley, {self.interval}",
+                    group.customers,
+                    self.unit,
+                ),
+            )
+            for group, curve in self.groups
+        ]
+
+    def _rows(self) -> Iterable[Row]:
+        for group, estimate in self._medians():
+            yield Row("median time to leaving", estimate, group=str(group.label), estimand="S(t) = 0.5")
+        if self.horizon is not None:
+            name = message("still there on day {day}", day=number(self.horizon, digits=0))
+            for group, estimate in self._survival(self.horizon):
+                yield Row(name, estimate, group=str(group.label), estimand=f"S({self.horizon:g})")
+
+    def _verdict(self) -> str:
+        told = self._survival(self.horizon) if self.horizon is not None else self._medians()
+        known = [(g, e) for g, e in told if not np.isnan(e.value)]
+        if not known:
+            if self.horizon is not None:
+                return message(
+                    "Nobody is watched until day {day}, so nothing is known about it.",
+                    day=number(self.horizon, digits=0),
+                )
+            return message("Fewer than half had left by the last day observed, so there is no median.")
+        if self.horizon is None:
+            return self._median_verdict(known)
+        day = number(self.horizon, digits=0)
+        if self.by is None:
+            e = known[0][1]
+            return message(
+                "{share} were still there on day {day} ({interval}).",
+                share=percent(e.value),
+                day=day,
+                interval=e.interval(),
+            )
+        best, worst = max(known, key=lambda k: k[1].value), min(known, key=lambda k: k[1].value)
+        return message(
+            "On day {day}, {best_share} were still there in the group {best} ({best_interval}), against {worst_share} "
+            "in {worst} ({worst_interval}).",
+            day=day,
+            best=best[0].label,
+            best_share=percent(best[1].value),
+            best_interval=best[1].interval(),
+            worst=worst[0].label,
+            worst_share=percent(worst[1].value),
+            worst_interval=worst[1].interval(),
+        )
+
+    def _median_verdict(self, known: list[tuple[Group, Estimate]]) -> str:
+        parts = [
+            message(
+                "day {value} in {group} ({level} interval: day {low} to {high})",
+                group=g.label,
+                value=_day(e.value),
+                level=percent(e.level, digits=0),
+                low=_day(e.low),
+                high=_day(e.high),
+            )
+            for g, e in known
+        ]
+        return message("Half of the customers had left by {parts}.", parts="; ".join(parts))
+
+    def plot(self, ax: Axes | None = None, *, times: ArrayLike | None = None) -> Axes:
+        """Draw the curves with their bands, and the numbers at risk beneath."""
+        from loyalty_research.plots.survival import survival_curves
+
+        return survival_curves(
+            self.survival_function_, self.at_risk_table(times), ax=ax, unit=self.unit, level=self.level
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class NelsonAalen:
+    """Cumulative hazard without a model.
+
+    Args:
+        level: Confidence level.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from loyalty_research.churn import ChurnData
+        >>> data = ChurnData.from_durations(pd.DataFrame({"duration": [5, 8, 12], "event": [1, 1, 0]}))
+        >>> NelsonAalen().fit(data).cumulative_hazard_at([8])["estimate"].round(4).tolist()
+        [0.8333]
+
+    References:
+        Nelson (1969); Aalen (1978). The variance is the sum of d / n^2, as in R.
+    """
+
+    level: float = field(default=0.95, kw_only=True)
+
+    def __post_init__(self) -> None:
+        check_level(self.level)
+
+    def fit(self, data: ChurnData, *, by: str | None = None) -> CumulativeHazards:
+        """Estimate one cumulative hazard, or one per level of ``by``.
+
+        Raises:
+            ContractError: When nobody left, or ``by`` is missing or has gaps.
+        """
+        return CumulativeHazards(
+            groups=tuple(group_curves(data, by)),
+            by=by,
+            level=self.level,
+            checks=(*data.checks, *_clusters(data)),
+        )
+
+
+@dataclass(frozen=True, repr=False)
+class CumulativeHazards(Result):
+    """Nelson-Aalen estimates by group.
+
+    Attributes:
+        groups: Each group's follow-up and curve.
+        by: Covariate grouped by, or None.
+        level: Confidence level.
+    """
+
+    title: ClassVar[str] = "Cumulative hazard"
+
+    groups: tuple[tuple[Group, SurvivalCurve], ...]
+    by: str | None
+    level: float
+
+    def cumulative_hazard_at(self, times: ArrayLike) -> pd.DataFrame:
+        """Return ``group, time, estimate, se, low, high``; limits are symmetric on the log scale."""
+        from scipy.special import ndtri
+
+        z = float(ndtri(0.5 + self.level / 2))
+        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        frames = []
+        for group, curve in self.groups:
+            value = curve_at(curve, curve.cumulative_hazard, asked, before=0.0)
+            error = np.sqrt(curve_at(curve, curve.hazard_variance, asked, before=0.0))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                factor = np.where(value > 0, np.exp(z * error / value), np.nan)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "group": [group.label] * len(asked),
+                        "time": asked,
+                        "estimate": value,
+                        "se": error,
+                        "low": value / factor,
+                        "high": value * factor,
+                    }
+                )
+            )
+        return pd.concat(frames, ignore_index=True)
+
+    def _rows(self) -> Iterable[Row]:
+        for group, curve in self.groups:
+            frame = self.cumulative_hazard_at([curve.last])
+            mine = frame[frame["group"] == group.label]
+            value, low, high = (float(mine[c].iloc[0]) for c in ("estimate", "low", "high"))
+            yield Row(
+                message("cumulative hazard to day {day}", day=number(curve.last, digits=0)),
+                Estimate(value, low, high, self.level, "log", group.customers),
+                group=str(group.label),
+                estimand="H(t)",
+            )
+
+    def _verdict(self) -> str:
+        parts = [
+            message(
+                "{group}: {value} by day {day}",
+                group=g.label,
+                value=number(float(c.cumulative_hazard[-1])),
+                day=number(c.last, digits=0),
+            )
+            for g, c in self.groups
+        ]
+        return message("Cumulative hazard of leaving: {parts}.", parts="; ".join(parts))

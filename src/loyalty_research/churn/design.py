@@ -1,0 +1,280 @@
+"""From covariates to model columns, and to the few patterns that stand for many rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from loyalty_research.churn.intervals import where
+from loyalty_research.errors import ArgumentError, ContractError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = ["Design", "Encoded", "encode", "from_columns", "from_formula", "levels_of"]
+
+_FEW = 64
+_MOST_PATTERNS = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """How covariates become columns.
+
+    Attributes:
+        terms: Name of each model column, such as ``"region[T.north]"``.
+        variables: Covariate each column belongs to.
+        levels: Levels of each categorical covariate, the reference first.
+        formula: The formula, or None when columns were listed.
+        spec: formulaic's model spec, or None.
+    """
+
+    terms: tuple[str, ...]
+    variables: tuple[str, ...]
+    levels: dict[str, tuple[Any, ...]]
+    formula: str | None = None
+    spec: Any = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Covariates in the order of their first column."""
+        return tuple(dict.fromkeys(self.variables))
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns the data must have."""
+        if self.spec is None:
+            return self.names
+        return tuple(sorted(str(v) for v in self.spec.required_variables))
+
+    def matrix(self, frame: pd.DataFrame, table: str = "covariates") -> Floats:
+        """Return the model columns of a frame, shape ``(rows, terms)``.
+
+        Raises:
+            ContractError: When a column is missing or has gaps or unknown levels.
+        """
+        _complete(frame, self.inputs, table)
+        if self.spec is not None:
+            _known_levels(frame, self.levels, table)
+            return _formulaic(self.spec, frame)
+        columns = [_columns(frame[name], name, self.levels, table) for name in self.names]
+        return np.column_stack(columns) if columns else np.zeros((len(frame), 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Model columns of many rows, as patterns where there are few.
+
+    Attributes:
+        z: Model columns of each pattern (of each row when ``pattern`` is None), ``(P, p)``.
+        pattern: Pattern of each row, or None.
+    """
+
+    z: Floats
+    pattern: Ints | None
+
+    def rows(self) -> Floats:
+        """Return the model columns of every row, Fortran order."""
+        whole = self.z if self.pattern is None else self.z[self.pattern]
+        return np.asfortranarray(whole)
+
+
+def levels_of(values: pd.Series[Any]) -> tuple[Any, ...] | None:
+    """Return the levels of a categorical column in order, or None for a number."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        seen = np.flatnonzero(
+            np.bincount(values.cat.codes[values.cat.codes >= 0], minlength=len(values.cat.categories))
+        )
+        return tuple(values.cat.categories[seen].tolist())
+    if pd.api.types.is_bool_dtype(values):
+        return None
+    if pd.api.types.is_numeric_dtype(values):
+        return None
+    found = pd.unique(values.dropna()).tolist()
+    try:
+        return tuple(sorted(found))
+    except TypeError:
+        return tuple(sorted(found, key=str))
+
+
+def from_columns(frame: pd.DataFrame, names: Sequence[str], table: str = "covariates") -> Design:
+    """Code listed covariates: numbers as they are, categories against their first level.
+
+    Raises:
+        ContractError: When a column is missing, has gaps, or does not vary.
+        ArgumentError: When no covariate is named, or one twice.
+    """
+    chosen = list(names)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise ArgumentError(f"covariates must name different columns, at least one; got {chosen!r}")
+    _complete(frame, chosen, table)
+    terms: list[str] = []
+    variables: list[str] = []
+    levels: dict[str, tuple[Any, ...]] = {}
+    for name in chosen:
+        found = levels_of(frame[name])
+        if found is None:
+            _check_number(frame[name], name, table)
+            added = [name]
+        else:
+            if len(found) < 2:
+                raise ContractError(
+                    f"{table}.{name} has one level only in all {len(frame):,} rows; leave it out"
+                )
+            levels[name] = found
+            added = [f"{name}[T.{level}]" for level in found[1:]]
+        terms += added
+        variables += [name] * len(added)
+    return Design(tuple(terms), tuple(variables), levels)
+
+
+def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -> Design:
+    """Code covariates by a formula, such as ``"region + log(first_amount)"``.
+
+    Raises:
+        ContractError: When a column is missing, has gaps, or does not vary.
+        ArgumentError: When the formula cannot be read or has no covariate.
+    """
+    from formulaic import Formula
+    from formulaic.errors import FormulaicError
+
+    try:
+        parsed: Any = Formula(formula)
+        needed = sorted(str(v) for v in parsed.required_variables)
+    except FormulaicError as error:
+        raise ArgumentError(f"the formula {formula!r} cannot be read: {error}") from error
+    if hasattr(parsed, "lhs") or "1" not in {str(term) for term in parsed}:
+        raise ArgumentError(
+            f"give the right-hand side only and leave the intercept alone (the baseline hazard takes it); "
+            f"got {formula!r}"
+        )
+    _complete(frame, needed, table)
+    levels: dict[str, tuple[Any, ...]] = {}
+    for name in needed:
+        found = levels_of(frame[name])
+        if found is not None:
+            if len(found) < 2:
+                raise ContractError(
+                    f"{table}.{name} has one level only in all {len(frame):,} rows; leave it out"
+                )
+            levels[name] = found
+        else:
+            _check_number(frame[name], name, table)
+    matrix = parsed.get_model_matrix(_tidy(frame, needed))
+    spec = matrix.model_spec
+    terms = [str(c) for c in matrix.columns if c != "Intercept"]
+    if not terms:
+        raise ArgumentError(f"the formula {formula!r} names no covariate")
+    owner = {column: str(term) for term, columns in spec.term_indices.items() for column in columns}
+    variables = [owner[i] for i, c in enumerate(matrix.columns) if c != "Intercept"]
+    return Design(tuple(terms), tuple(variables), levels, formula, spec)
+
+
+def encode(design: Design, frame: pd.DataFrame, table: str = "covariates") -> Encoded:
+    """Return the model columns, as patterns where a few stand for all rows."""
+    codes = _pattern_codes(frame[list(design.inputs)])
+    if codes is None:
+        return Encoded(design.matrix(frame, table), None)
+    # the spec is fitted by now: centring and splines replay their stored state, row by row
+    pattern, first = codes
+    return Encoded(design.matrix(frame.iloc[first], table), pattern)
+
+
+def _pattern_codes(frame: pd.DataFrame) -> tuple[Ints, Ints] | None:
+    """Return each row's pattern and a row that shows each, or None when there are many."""
+    width, key = 1, np.zeros(len(frame), dtype=np.int64)
+    for name in frame.columns:
+        values = frame[name]
+        if isinstance(values.dtype, pd.CategoricalDtype):
+            codes, size = values.cat.codes.to_numpy(), len(values.cat.categories)
+        else:
+            if values.iloc[:10_000].nunique() > _FEW:
+                return None
+            codes, found = pd.factorize(values)
+            size = len(found)
+        width *= max(size, 1)
+        if size > _FEW * 4 or width > 100 * _MOST_PATTERNS:
+            return None
+        key = key * size + codes
+    seen = (
+        np.flatnonzero(np.bincount(key, minlength=width))
+        if width <= 4 * len(frame) + 1024
+        else np.unique(key)
+    )
+    if len(seen) > min(_MOST_PATTERNS, max(1, len(frame) // 2)):
+        return None
+    table = np.full(width, -1, dtype=np.int64)
+    table[seen] = np.arange(len(seen))
+    pattern = table[key]
+    first = np.empty(len(seen), dtype=np.int64)
+    first[pattern[::-1]] = np.arange(len(frame))[::-1]
+    return pattern, first
+
+
+def _complete(frame: pd.DataFrame, names: Sequence[str], table: str) -> None:
+    missing = [n for n in names if n not in frame.columns]
+    if missing:
+        raise ContractError(
+            f"{table} lack the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"they have {', '.join(map(str, frame.columns)) or 'none'}"
+        )
+    for name in names:
+        gaps = frame[name].isna().to_numpy()
+        if gaps.any():
+            raise ContractError(
+                f"{table}.{name} is missing in {where(gaps)}; fill it, or give missing values a level of their own"
+            )
+
+
+def _check_number(values: pd.Series[Any], name: str, table: str) -> None:
+    array = values.to_numpy(dtype=np.float64)
+    odd = ~np.isfinite(array)
+    if odd.any():
+        raise ContractError(f"{table}.{name} is infinite in {where(odd)}; cap or leave them out")
+    if array.min() == array.max():
+        raise ContractError(f"{table}.{name} has one value only in all {len(array):,} rows; leave it out")
+
+
+def _known_levels(frame: pd.DataFrame, levels: dict[str, tuple[Any, ...]], table: str) -> None:
+    for name, known in levels.items():
+        strange = ~frame[name].isin(known).to_numpy()
+        if strange.any():
+            raise ContractError(
+                f"{table}.{name} holds levels the model has not seen in {where(strange)}; it knows "
+                f"{', '.join(map(str, known))}"
+            )
+
+
+def _columns(values: pd.Series[Any], name: str, levels: dict[str, tuple[Any, ...]], table: str) -> Floats:
+    if name not in levels:
+        if levels_of(values) is not None:
+            raise ContractError(f"{table}.{name} is {values.dtype}, and the model was fitted on numbers")
+        return values.to_numpy(dtype=np.float64)[:, None]
+    _known_levels(values.to_frame(name), {name: levels[name]}, table)
+    codes = pd.Index(list(levels[name])).get_indexer(pd.Index(values.astype(object)))
+    coded: Floats = (codes[:, None] == np.arange(1, len(levels[name]))).astype(np.float64)
+    return coded
+
+
+def _tidy(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Drop unused categories, so that formulaic codes the levels that occur."""
+    kept = frame[list(names)].copy()
+    for name in names:
+        if isinstance(kept[name].dtype, pd.CategoricalDtype):
+            kept[name] = kept[name].cat.remove_unused_categories()
+    return kept
+
+
+def _formulaic(spec: Any, frame: pd.DataFrame) -> Floats:
+    needed = sorted(str(v) for v in spec.required_variables)
+    matrix: pd.DataFrame = spec.get_model_matrix(frame[needed])
+    columns = [c for c in matrix.columns if c != "Intercept"]
+    return matrix[columns].to_numpy(dtype=np.float64)

@@ -1,0 +1,212 @@
+"""Checks on intervals, before any work: each says column, count, first rows and the mend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from loyalty_research.errors import ContractError, ImmortalTimeError, at_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = [
+    "check_intervals",
+    "check_known",
+    "events",
+    "keys",
+    "masses",
+    "need",
+    "numbers",
+    "require_events",
+    "times",
+    "where",
+]
+
+
+def where(bad: NDArray[np.bool_]) -> str:
+    """Say which rows are bad, by position."""
+    return at_rows(np.flatnonzero(bad).tolist())
+
+
+def need(frame: pd.DataFrame, columns: Sequence[str], table: str) -> None:
+    """Raise when a table lacks columns, or has no rows."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ContractError(f"{table} must be a pandas DataFrame; got {type(frame).__name__}")
+    missing = [c for c in columns if c not in frame.columns]
+    if missing:
+        raise ContractError(
+            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"it has {', '.join(map(str, frame.columns)) or 'none'}"
+        )
+    if not len(frame):
+        raise ContractError(f"{table} is empty: there is nobody to follow")
+
+
+def numbers(frame: pd.DataFrame, column: str, table: str) -> NDArray[Any]:
+    """Return a numeric column without gaps."""
+    values = frame[column]
+    if not (pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)):
+        raise ContractError(
+            f"{table}.{column} is {values.dtype}, not a number; durations are days (or any one unit) "
+            "since each customer's clock began"
+        )
+    gaps = values.isna().to_numpy()
+    if gaps.any():
+        raise ContractError(f"{table}.{column} is missing in {where(gaps)}; fill or leave them out")
+    array = values.to_numpy()
+    if array.dtype.kind not in "iufb":
+        array = values.to_numpy(dtype=np.float64)
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ContractError(f"{table}.{column} is infinite in {where(~np.isfinite(array))}")
+    return array
+
+
+def times(frame: pd.DataFrame, column: str, table: str) -> NDArray[Any]:
+    """Return times as int64 where they are whole numbers, else float64."""
+    array = numbers(frame, column, table)
+    if array.dtype.kind == "f":
+        whole = array.astype(np.int64)
+        return whole if np.array_equal(whole, array) else array.astype(np.float64)
+    return array.astype(np.int64)
+
+
+def events(frame: pd.DataFrame, column: str, table: str) -> NDArray[np.bool_]:
+    """Return the event column as booleans."""
+    array = numbers(frame, column, table)
+    odd = ~np.isin(array, (0, 1))
+    if odd.any():
+        raise ContractError(
+            f"{table}.{column} must be 0 (still there) or 1 (left); it is neither in {where(odd)}"
+        )
+    return array.astype(bool)
+
+
+def masses(frame: pd.DataFrame, column: str, table: str) -> Floats:
+    """Return case weights."""
+    values = frame[column]
+    if not pd.api.types.is_numeric_dtype(values):
+        raise ContractError(f"{table}.{column} is {values.dtype}, not a number; case weights are positive")
+    array = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    bad = ~(np.isfinite(array) & (array > 0))
+    if bad.any():
+        raise ContractError(
+            f"{table}.{column} must be positive and finite; it is not in {where(bad)}: leave out rows without weight"
+        )
+    return array
+
+
+def keys(values: pd.Series[Any], table: str) -> tuple[Ints, pd.Index[Any]]:
+    """Return integer codes of a key column, and the keys."""
+    gaps = values.isna().to_numpy()
+    if gaps.any():
+        raise ContractError(f"{table}.{values.name} is missing in {where(gaps)}; every row needs its key")
+    codes, found = pd.factorize(values, sort=False)
+    return codes.astype(np.int64), pd.Index(found)
+
+
+def check_intervals(
+    start: NDArray[Any],
+    stop: NDArray[Any],
+    event: NDArray[np.bool_],
+    customer: Ints | None,
+    *,
+    names: Mapping[str, str],
+    table: str,
+) -> None:
+    """Raise on intervals that cannot be: empty, before zero, overlapping, after the event.
+
+    Args:
+        start: Starts.
+        stop: Ends.
+        event: Whether the event ended each.
+        customer: Customer codes, or None when every row is its own customer.
+        names: What the user calls ``start`` and ``stop``.
+        table: What the user calls the table.
+    """
+    early = start < 0
+    if early.any():
+        raise ContractError(
+            f"{table}.{names['start']} is negative in {where(early)}; clocks start at 0, later entry above it"
+        )
+    bad = stop <= start
+    if bad.any():
+        kind = "zero-length or negative"
+        raise ContractError(
+            f"{table}: {names['stop']} must exceed {names['start']}; {kind} intervals in {where(bad)}: "
+            "correct them, or leave out those never observed"
+        )
+    if customer is None:
+        return
+    order = np.lexsort((start, customer))
+    same = customer[order][1:] == customer[order][:-1]
+    clash = same & (start[order][1:] < stop[order][:-1])
+    if clash.any():
+        rows = np.sort(order[1:][clash]).tolist()
+        raise ContractError(
+            f"{table}: intervals of one customer overlap in {at_rows(rows)}; each must start where the one "
+            "before it stopped, or later"
+        )
+    after = same & event[order][:-1]
+    if after.any():
+        rows = np.sort(order[1:][after]).tolist()
+        raise ContractError(
+            f"{table}: intervals begin after their customer's event in {at_rows(rows)}; keep the first spell "
+            "of each customer"
+        )
+
+
+def require_events(data: Followed) -> None:
+    """Raise when everybody is censored: there is then nothing to estimate from."""
+    if not data.event.any():
+        raise ContractError(
+            f"nobody left in {len(data.event):,} intervals: all are censored, so nothing can be estimated; "
+            "follow for longer, or shorten the inactivity window"
+        )
+
+
+class Followed(Protocol):
+    """Anything with an event column."""
+
+    @property
+    def event(self) -> NDArray[np.bool_]:
+        """True where the customer left."""
+
+
+def check_known(
+    known: NDArray[Any],
+    start: NDArray[Any],
+    *,
+    column: str,
+    table: str,
+    rows: NDArray[np.int64] | None = None,
+) -> None:
+    """Raise when a covariate is used before the day it was known.
+
+    Args:
+        known: Day each value became known, on the customer's clock.
+        start: Start of the interval that uses it.
+        column: The covariate.
+        table: Where its rows are counted.
+        rows: Positions to report, where they are not those of ``known``.
+    """
+    late = np.flatnonzero(known > start)
+    if not len(late):
+        return
+    positions = late if rows is None else np.unique(rows[late])
+    gap = known[late] - start[late]
+    raise ImmortalTimeError(
+        f"{column} looks into the future: in {len(late):,} of {len(known):,} intervals its value is known only "
+        f"after the interval starts (up to {float(gap.max()):g} days later; the first interval concerned starts "
+        f"on day {float(start[late].min()):g} and its value is known on day {float(known[late[0]]):g}); "
+        f"{table}: {at_rows(positions.tolist())}. "
+        "Whoever left earlier could never have that value, so it would look protective. Split intervals where "
+        "the value changes (time_varying), or analyse from a landmark"
+    )
