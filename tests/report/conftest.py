@@ -7,8 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import loyalty_research
 
 PARAMETERS = 'size: int = 3  # how many\nlabel: str = "plain"  # a word\n'
 IMPORT = "import loyalty_research as lr"
@@ -51,10 +54,14 @@ GOOD = (IMPORT, "# The answer", FINDING, "# Provenance", PROVENANCE)
 
 
 class Project:
-    """A project folder: notebooks, a catalogue, named datasets."""
+    """A project folder: notebooks, a catalogue, named datasets.
 
-    def __init__(self, root):
+    Commands run from a copy of the package, so that an edit while tests run makes no page stale.
+    """
+
+    def __init__(self, root, package):
         self.root = root
+        self.env = {**os.environ, "PYTHONPATH": str(package)}
         self.site = root / "reports" / "site"
         (root / "reports").mkdir(parents=True)
         (root / "notebooks").mkdir()
@@ -78,7 +85,7 @@ class Project:
         return subprocess.run(
             [sys.executable, "-m", "loyalty_research.cli", *(["--debug"] if debug else []), *words],
             cwd=cwd or self.root,
-            env={**os.environ, **(env or {})},
+            env={**self.env, **(env or {})},
             capture_output=True,
             text=True,
             check=False,
@@ -107,15 +114,23 @@ def good():
     return GOOD
 
 
+@pytest.fixture(scope="session")
+def package(tmp_path_factory):
+    """A copy of the package, to import from."""
+    folder = tmp_path_factory.mktemp("package")
+    shutil.copytree(Path(loyalty_research.__file__).parent, folder / "loyalty_research")
+    return folder
+
+
 @pytest.fixture
-def project(tmp_path):
-    return Project(tmp_path / "my project")
+def project(tmp_path, package):
+    return Project(tmp_path / "my project", package)
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory):
+def built(tmp_path_factory, package):
     """A project with two good reports that were made once; tests read it and leave it as it is."""
-    project = Project(tmp_path_factory.mktemp("built") / "my project")
+    project = Project(tmp_path_factory.mktemp("built") / "my project", package)
     project.add("first")
     project.add("second", entry={"sensitivity": "restricted", "parameters": {"size": 5}})
     done = project.run("report", "--jobs", "2")
@@ -130,5 +145,5 @@ def copied(built, tmp_path):
     shutil.copytree(built.root, tmp_path / "my project")
     project = Project.__new__(Project)
     project.root, project.entries = tmp_path / "my project", [dict(e) for e in built.entries]
-    project.site = project.root / "reports" / "site"
+    project.site, project.env = project.root / "reports" / "site", built.env
     return project

@@ -42,7 +42,7 @@ class Console:
         """Show how far the run is, on a terminal only."""
         if not self._live:
             return
-        width = os.get_terminal_size(self._err.fileno()).columns
+        width = os.get_terminal_size(self._err.fileno()).columns or 80
         running = ", ".join(f"{name} ({state})" for name, state in self._cells.items())
         text = f"{done} of {total} done, {time.monotonic() - self._started:.0f} s: {running}"
         self._err.write(f"\r\x1b[K{text[: max(width - 1, 10)]}")

@@ -77,9 +77,6 @@ class Pool:
                         idle.append(worker)
                         running -= 1
                     yield name, event
-                elif worker in idle:  # it died between two jobs
-                    idle.remove(worker)
-                    idle += [self._start()] if waiting else []
         finally:
             self.close()
 
