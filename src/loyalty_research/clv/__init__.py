@@ -9,11 +9,13 @@ from loyalty_research.clv.holdout import (
     last_period,
     tracking,
 )
+from loyalty_research.clv.segments import SEGMENTS, customer_segments
 from loyalty_research.clv.spend import GammaGamma
-from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, TransactionModel
+from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD, TransactionModel
 from loyalty_research.clv.value import Concentration, LifetimeValue, SegmentValue, customer_lifetime_value
 
 __all__ = [
+    "SEGMENTS",
     "BetaGeoNBD",
     "Concentration",
     "FrequencyBins",
@@ -21,10 +23,12 @@ __all__ = [
     "HoldoutAccuracy",
     "LifetimeValue",
     "ModifiedBetaGeoNBD",
+    "ParetoNBD",
     "SegmentValue",
     "Tracking",
     "TransactionModel",
     "customer_lifetime_value",
+    "customer_segments",
     "frequency_bins",
     "holdout_accuracy",
     "last_period",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from loyalty_research.clv import _beta_geometric
+from loyalty_research.clv import _beta_geometric, _pareto
 from loyalty_research.clv._discount import YEAR, Discounting, discounting
 from loyalty_research.clv._fitted import FittedModel
 from loyalty_research.clv._frames import check_weights, fingerprint, group_rows, histories_of, unit_of
@@ -17,6 +17,7 @@ from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, number, percent
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
     from loyalty_research.clv._core import Core
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["BetaGeoNBD", "ModifiedBetaGeoNBD", "TransactionModel"]
+__all__ = ["BetaGeoNBD", "ModifiedBetaGeoNBD", "ParetoNBD", "TransactionModel"]
 
 
 def _times(t: ArrayLike, name: str = "t") -> Array:
@@ -230,6 +231,38 @@ class TransactionModel(FittedModel):
         out = self.core.conditional(parameters, *histories_of(df, unit=self.unit_), panels)
         return pd.Series(out, index=df.index, name="discounted_expected_transactions")
 
+    def activity(self, T: float, *, most: int = 15, steps: int = 60) -> pd.DataFrame:
+        """Return P(alive) at T for each number of repeat purchases and time of the last one.
+
+        Args:
+            T: Time since the first purchase, in the model's unit.
+            most: Largest number of repeat purchases.
+            steps: Times of the last purchase, evenly spaced on (0, T].
+
+        Returns:
+            Index: repeat purchases 1 to ``most``; columns: recency.
+
+        Raises:
+            ArgumentError: When ``T`` is not a positive length or ``most`` is below 2.
+        """
+        parameters = self.require_fitted().params_.to_numpy()
+        if not (math.isfinite(T) and T > 0 and most >= 2 and steps >= 2):
+            raise ArgumentError("activity needs T above 0, most of at least 2 and steps of at least 2")
+        x, recency = np.arange(1.0, most + 1), np.linspace(T / steps, T, steps)
+        grid = np.broadcast_arrays(x[:, None], recency[None, :], float(T))
+        alive = self.core.alive(parameters, *(part.ravel() for part in grid))
+        index = pd.Index(x.astype(int), name="frequency")
+        return pd.DataFrame(
+            alive.reshape(most, steps), index=index, columns=pd.Index(recency, name="recency")
+        )
+
+    def plot_activity(self, T: float, *, most: int = 15, ax: Axes | None = None) -> Axes:
+        """Draw P(alive) at T by recency and frequency."""
+        from loyalty_research.plots.clv import activity_map
+
+        words = {"W": message("weeks"), "D": message("days")}
+        return activity_map(self.activity(T, most=most), ax=ax, unit=words.get(self.unit_ or "", ""))
+
     def _sentence(self) -> str:
         if self.unit_ in YEAR:
             repeat = self.expected_purchases(YEAR[self.unit_])
@@ -328,4 +361,37 @@ class ModifiedBetaGeoNBD(TransactionModel):
 
     title: ClassVar[str] = "MBG/NBD"
     core: ClassVar[Core] = _beta_geometric.core(1)
+    names: ClassVar[tuple[str, ...]] = core.names
+
+
+class ParetoNBD(TransactionModel):
+    """Pareto/NBD: customers buy at their own rate until a lifetime of their own ends.
+
+    Purchases arrive at rate lambda ~ Gamma(r, rate alpha); the lifetime, from the first purchase
+    on, is exponential with rate mu ~ Gamma(s, rate beta). A customer may leave at any moment, so
+    silence lowers P(alive) for one-time buyers too. The pair (s, beta) is often weakly
+    determined; predictions are not.
+
+    Args:
+        penalizer: Strength of the penalty on log parameters; 0 gives maximum likelihood.
+
+    Examples:
+        >>> import pandas as pd
+        >>> summary = pd.DataFrame({
+        ...     "frequency": [0, 1, 3, 0, 2, 6, 0, 1, 0, 4],
+        ...     "recency": [0, 10, 30, 0, 8, 37, 0, 2, 0, 20],
+        ...     "T": [38, 38, 35, 30, 38, 38, 25, 30, 20, 33],
+        ... })
+        >>> model = ParetoNBD(penalizer=0.1).fit(summary, unit="W")
+        >>> model.probability_alive(summary).round(2).tolist()[:3]
+        [0.08, 0.21, 0.88]
+
+    References:
+        Schmittlein, Morrison and Colombo (1987), Counting Your Customers: Who Are They and What
+        Will They Do Next?, Management Science 33(1); Fader and Hardie (2005), A Note on Deriving
+        the Pareto/NBD Model and Related Expressions, brucehardie.com/notes/009.
+    """
+
+    title: ClassVar[str] = "Pareto/NBD"
+    core: ClassVar[Core] = _pareto.CORE
     names: ClassVar[tuple[str, ...]] = core.names

@@ -226,7 +226,7 @@ def activity_map(grid: pd.DataFrame, *, ax: Axes | None = None, unit: str = "") 
 
     levels = np.array([0.0, 0.2, 0.4, 0.6, 0.8, 1.0])
     # one colour in five strengths: readable in grey, and dark mode swaps the colour under it
-    shades = [(*to_rgb(SERIES[0]), 0.06 + 0.8 * k / 4) for k in range(5)]
+    shades = [(*to_rgb(SERIES[0]), 0.05 + 0.55 * k / 4) for k in range(5)]
     with style():
         ax = figure_axes(ax)
         x, y = grid.columns.to_numpy(dtype=float), grid.index.to_numpy(dtype=float)
