@@ -6,7 +6,13 @@ from loyalty_research.churn.data import ChurnData, Removed
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
-from loyalty_research.churn.transactions import InactivitySweep, add_segment, inactivity_sweep
+from loyalty_research.churn.transactions import (
+    InactivitySweep,
+    OneTimeBuyers,
+    add_segments,
+    inactivity_sweep,
+    one_time_buyers,
+)
 
 __all__ = [
     "ChurnData",
@@ -17,14 +23,16 @@ __all__ = [
     "KaplanMeier",
     "LogRankTest",
     "NelsonAalen",
+    "OneTimeBuyers",
     "PHTest",
     "Removed",
     "RestrictedMeans",
     "SurvivalCurves",
-    "add_segment",
+    "add_segments",
     "common_horizon",
     "inactivity_sweep",
     "logrank_test",
+    "one_time_buyers",
     "ph_test",
     "rmst",
     "rmst_difference",

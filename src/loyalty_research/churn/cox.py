@@ -17,6 +17,7 @@ from loyalty_research.churn.cox_verdict import cox_verdict
 from loyalty_research.churn.data import strata_of
 from loyalty_research.churn.intervals import require_events, where
 from loyalty_research.churn.proportional_hazards import ph_check
+from loyalty_research.churn.words import term_words
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, percent
@@ -437,7 +438,7 @@ class CoxFit(Result):
                     n,
                     p_value=float(limits["p"]),
                 ),
-                group=str(term),
+                group=term_words(self.state.design, str(term)),
                 estimand=message("ratio of leaving rates, other covariates equal"),
             )
 
@@ -487,7 +488,7 @@ class CoxFit(Result):
 
         frame = pd.DataFrame(
             {
-                "term": [str(t) for t in self.params_.index],
+                "term": [term_words(self.state.design, str(t)) for t in self.params_.index],
                 "estimate": np.exp(self.params_.to_numpy()),
                 "low": np.exp(self.limits_["low"].to_numpy()),
                 "high": np.exp(self.limits_["high"].to_numpy()),

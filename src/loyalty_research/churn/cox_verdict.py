@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loyalty_research.churn.means import common_horizon, difference_words, rmst
+from loyalty_research.churn.means import common_horizon, rmst
+from loyalty_research.churn.words import covariate_words, term_words
 from loyalty_research.i18n import message, number, percent
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ def cox_verdict(state: State, params: pd.Series[float], limits: pd.DataFrame, ch
     if chosen:
         sentences.append(
             message(
-                "Customers chose {names} themselves, so these figures compare people who differ in more than that.",
-                names=", ".join(chosen),
+                "Customers choose this themselves ({names}), so these figures compare people who differ in more than that.",
+                names=", ".join(covariate_words(c) for c in chosen),
             )
         )
     else:
@@ -66,20 +67,20 @@ def _ratio_sentence(state: State, term: str, params: pd.Series[float], limits: p
     if not np.isfinite(params[term]):
         return message(
             "{term}: nobody (or everybody) left, so the ratio has a bound only ({between}).",
-            term=term,
+            term=term_words(state.design, term),
             between=between,
         )
     if ratio < 1:
         return message(
             "{term}: the rate of leaving is {share} lower (ratio {ratio}, {between}).",
-            term=term,
+            term=term_words(state.design, term),
             share=percent(1 - ratio, digits=0),
             ratio=number(ratio, digits=2),
             between=between,
         )
     return message(
         "{term}: the rate of leaving is {share} higher (ratio {ratio}, {between}).",
-        term=term,
+        term=term_words(state.design, term),
         share=percent(ratio - 1, digits=0),
         ratio=number(ratio, digits=2),
         between=between,
@@ -115,11 +116,9 @@ def _mean_sentences(state: State) -> list[str]:
     for variable in state.design.inputs:
         means = restricted_means(state, variable)
         if means is not None:
-            # the two extremes tell the story; the rest are in the table
-            gaps = {g: means.difference(g) for g in means.others}
-            most = max(gaps, key=lambda g: abs(gaps[g].value))
-            words = difference_words(gaps[most], most, means.reference, means.tau)
-            return [
-                words if len(gaps) == 1 else message("{words} (other groups are in the table)", words=words)
-            ]
+            # the widest gap tells the story; the rest are in the table
+            words = means.words(means.widest)
+            if len(means.others) == 1:
+                return [words]
+            return [words, message("Other groups are in the table of mean times.")]
     return []

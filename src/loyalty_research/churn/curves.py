@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn.intervals import require_events, where
+from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
@@ -360,10 +361,13 @@ class SurvivalCurves(Result):
 
     def _survival(self, day: float) -> list[tuple[Group, Estimate]]:
         columns = self.survival_at([day])[["estimate", "low", "high"]].to_numpy(dtype=np.float64)
-        return [
-            (group, Estimate(*map(float, row), self.level, self.interval, group.customers, "fraction"))
-            for (group, _), row in zip(self.groups, columns, strict=True)
-        ]
+        found = []
+        for (group, _), row in zip(self.groups, columns, strict=True):
+            value, low, high = (float(v) for v in row)
+            found.append(
+                (group, Estimate(value, low, high, self.level, self.interval, group.customers, "fraction"))
+            )
+        return found
 
     def _medians(self) -> list[tuple[Group, Estimate]]:
         return [
@@ -382,11 +386,18 @@ class SurvivalCurves(Result):
 
     def _rows(self) -> Iterable[Row]:
         for group, estimate in self._medians():
-            yield Row("median time to leaving", estimate, group=str(group.label), estimand="S(t) = 0.5")
+            yield Row(
+                "median time to leaving",
+                estimate,
+                group=group_words(self.by, group.label),
+                estimand="S(t) = 0.5",
+            )
         if self.horizon is not None:
             name = message("still there on day {day}", day=number(self.horizon, digits=0))
             for group, estimate in self._survival(self.horizon):
-                yield Row(name, estimate, group=str(group.label), estimand=f"S({self.horizon:g})")
+                yield Row(
+                    name, estimate, group=group_words(self.by, group.label), estimand=f"S({self.horizon:g})"
+                )
 
     def _verdict(self) -> str:
         told = self._survival(self.horizon) if self.horizon is not None else self._medians()
@@ -401,23 +412,24 @@ class SurvivalCurves(Result):
         if self.horizon is None:
             return self._median_verdict(known)
         day = number(self.horizon, digits=0)
-        if self.by is None:
-            e = known[0][1]
+        if len(known) == 1:
+            group, e = known[0]
             return message(
-                "{share} were still there on day {day} ({interval}).",
+                "On day {day}, {share} of {group} were still there ({interval}).",
                 share=percent(e.value),
                 day=day,
+                group=with_group(self.by, group.label),
                 interval=e.interval(),
             )
         best, worst = max(known, key=lambda k: k[1].value), min(known, key=lambda k: k[1].value)
         return message(
-            "On day {day}, {best_share} were still there in the group {best} ({best_interval}), against {worst_share} "
-            "in {worst} ({worst_interval}).",
+            "On day {day}, {best_share} of {best} were still there ({best_interval}), against {worst_share} of "
+            "{worst} ({worst_interval}).",
             day=day,
-            best=best[0].label,
+            best=with_group(self.by, best[0].label),
             best_share=percent(best[1].value),
             best_interval=best[1].interval(),
-            worst=worst[0].label,
+            worst=with_group(self.by, worst[0].label),
             worst_share=percent(worst[1].value),
             worst_interval=worst[1].interval(),
         )
@@ -425,8 +437,8 @@ class SurvivalCurves(Result):
     def _median_verdict(self, known: list[tuple[Group, Estimate]]) -> str:
         parts = [
             message(
-                "day {value} in {group} ({level} interval: day {low} to {high})",
-                group=g.label,
+                "day {value} ({group}; {level} interval: day {low} to {high})",
+                group=with_group(self.by, g.label),
                 value=_day(e.value),
                 level=percent(e.level, digits=0),
                 low=_day(e.low),
@@ -440,8 +452,14 @@ class SurvivalCurves(Result):
         """Draw the curves with their bands, and the numbers at risk beneath."""
         from loyalty_research.plots.survival import survival_curves
 
+        curves, counts = self.survival_function_, self.at_risk_table(times)
+        names = {g.label: group_words(self.by, g.label) for g, _ in self.groups}
         return survival_curves(
-            self.survival_function_, self.at_risk_table(times), ax=ax, unit=self.unit, level=self.level
+            curves.assign(group=curves["group"].map(names)),
+            counts.assign(group=counts["group"].map(names)),
+            ax=ax,
+            unit=self.unit,
+            level=self.level,
         )
 
 
@@ -532,7 +550,7 @@ class CumulativeHazards(Result):
             yield Row(
                 message("cumulative hazard to day {day}", day=number(curve.last, digits=0)),
                 Estimate(value, low, high, self.level, "log", group.customers),
-                group=str(group.label),
+                group=group_words(self.by, group.label),
                 estimand="H(t)",
             )
 
@@ -540,7 +558,7 @@ class CumulativeHazards(Result):
         parts = [
             message(
                 "{group}: {value} by day {day}",
-                group=g.label,
+                group=group_words(self.by, g.label),
                 value=number(float(c.cumulative_hazard[-1])),
                 day=number(c.last, digits=0),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -66,6 +66,7 @@ class ChurnData:
         checks: What was looked at while the data were built.
         chosen: Covariates customers choose for themselves, such as membership.
         unit: Unit of time.
+        inactivity_days: Silence that counts as leaving, where the data come from transactions.
     """
 
     start: NDArray[Any]
@@ -84,6 +85,7 @@ class ChurnData:
     checks: tuple[Check, ...] = ()
     chosen: tuple[str, ...] = ()
     unit: str = "days"
+    inactivity_days: int | None = None
 
     @classmethod
     def from_intervals(
@@ -302,6 +304,11 @@ class ChurnData:
     def last(self) -> float:
         """The last day on the customers' clocks on which anybody was watched."""
         return float(self.stop.max())
+
+    @property
+    def standing(self) -> Literal["finding", "caution"]:
+        """``"caution"`` where a check on the data warns, for the status of findings."""
+        return "caution" if any(c.status != "passed" for c in self.checks) else "finding"
 
     def audit(self) -> pd.DataFrame:
         """Return what each rule took out, and what remains.

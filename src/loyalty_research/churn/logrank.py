@@ -10,6 +10,7 @@ import pandas as pd
 from loyalty_research.churn.curves import group_codes
 from loyalty_research.churn.data import strata_of
 from loyalty_research.churn.intervals import require_events
+from loyalty_research.churn.words import covariate_words
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message
@@ -59,12 +60,16 @@ class LogRankTest(Result):
         )
 
     def _verdict(self) -> str:
-        p = message("below 0.001") if self.p_value < 0.001 else f"{self.p_value:.3f}"
+        p = message("below 0.001") if self.p_value < 0.001 else f"= {self.p_value:.3f}"
         if self.p_value < 0.05:
-            return message("The groups of {by} leave at different rates (log-rank p = {p}).", by=self.by, p=p)
+            return message(
+                "The groups of {by} leave at different rates (log-rank test, p {p}).",
+                by=covariate_words(self.by),
+                p=p,
+            )
         return message(
-            "The groups of {by} show no difference in leaving rates beyond chance (log-rank p = {p}).",
-            by=self.by,
+            "The groups of {by} show no difference in leaving rates beyond chance (log-rank test, p {p}).",
+            by=covariate_words(self.by),
             p=p,
         )
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn.curves import group_curves
+from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
@@ -30,6 +31,7 @@ class RestrictedMeans(Result):
     """Mean time still there, up to a horizon, by group.
 
     Attributes:
+        by: Covariate grouped by, or None.
         tau: Horizon.
         means: One row per group: ``group, mean, se, customers``.
         reference: Group the others are compared with, or None.
@@ -39,6 +41,7 @@ class RestrictedMeans(Result):
 
     title: ClassVar[str] = "Restricted mean time"
 
+    by: str | None
     tau: float
     means: pd.DataFrame
     reference: Any
@@ -98,13 +101,19 @@ class RestrictedMeans(Result):
     def _rows(self) -> Iterable[Row]:
         name = message("mean time still there, up to day {tau}", tau=number(self.tau, digits=0))
         for group in self.means["group"]:
-            yield Row(name, self.mean_of(group), group=str(group), estimand=f"RMST({self.tau:g})")
+            yield Row(
+                name, self.mean_of(group), group=group_words(self.by, group), estimand=f"RMST({self.tau:g})"
+            )
         if self.reference is not None:
             for group in self.others:
                 yield Row(
                     message("difference in mean time"),
                     self.difference(group),
-                    group=message("{group} minus {reference}", group=group, reference=self.reference),
+                    group=message(
+                        "{group} minus {reference}",
+                        group=group_words(self.by, group),
+                        reference=group_words(self.by, self.reference),
+                    ),
                     estimand=f"RMST({self.tau:g})",
                 )
 
@@ -112,18 +121,30 @@ class RestrictedMeans(Result):
         tau = number(self.tau, digits=0)
         if self.reference is None or not self.others:
             parts = [
-                message("{group}: {mean}", group=g, mean=self.mean_of(g).format())
+                message("{group}: {mean}", group=group_words(self.by, g), mean=self.mean_of(g).format())
                 for g in self.means["group"]
             ]
             return message(
                 "Mean time still there within {tau} days: {parts}.", tau=tau, parts="; ".join(parts)
             )
-        return " ".join(
-            difference_words(self.difference(g), g, self.reference, self.tau) for g in self.others
+        return " ".join(self.words(g) for g in self.others)
+
+    def words(self, group: Any) -> str:
+        """Say what the group's difference from the reference says."""
+        return difference_words(
+            self.difference(group),
+            with_group(self.by, group),
+            with_group(self.by, self.reference),
+            self.tau,
         )
 
+    @property
+    def widest(self) -> Any:
+        """The group that differs most from the reference."""
+        return max(self.others, key=lambda g: abs(self.difference(g).value))
 
-def difference_words(estimate: Estimate, group: Any, reference: Any, tau: float) -> str:
+
+def difference_words(estimate: Estimate, group: str, reference: str, tau: float) -> str:
     """Say what a difference in restricted means says."""
     days, to = number(tau, digits=0), estimate.interval(signed=True)
     if estimate.low <= 0 <= estimate.high:
@@ -199,7 +220,13 @@ def rmst(
             f"reference {reference!r} is no group; the groups are {', '.join(map(str, means['group']))}"
         )
     return RestrictedMeans(
-        tau=float(tau), means=means, reference=reference, level=level, unit=data.unit, checks=data.checks
+        by=by,
+        tau=float(tau),
+        means=means,
+        reference=reference,
+        level=level,
+        unit=data.unit,
+        checks=data.checks,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn import cox_core as core
+from loyalty_research.churn.words import covariate_words
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row
 from loyalty_research.i18n import message
@@ -80,18 +81,18 @@ class PHTest(Result):
     def _verdict(self) -> str:
         moving = self.statistics.iloc[:-1].query("p_value < @self.level")["covariate"]
         if self.p_value >= self.level:
-            return message("The hazard ratios show no change over time (p = {p}).", p=_p(self.p_value))
+            return message("The hazard ratios show no change over time (p {p}).", p=_p(self.p_value))
         if not len(moving):
-            return message("Taken together the hazard ratios change over time (p = {p}).", p=_p(self.p_value))
+            return message("Taken together the hazard ratios change over time (p {p}).", p=_p(self.p_value))
         return message(
-            "Hazard ratios change over time (p = {p}), above all for {names}: one ratio does not sum them up.",
+            "Hazard ratios change over time (p {p}), above all for {names}: one ratio does not sum them up.",
             p=_p(self.p_value),
-            names=", ".join(str(m) for m in moving),
+            names=", ".join(covariate_words(str(m)) for m in moving),
         )
 
 
 def _p(value: float) -> str:
-    return message("below 0.001") if value < 0.001 else f"{value:.3f}"
+    return message("below 0.001") if value < 0.001 else f"= {value:.3f}"
 
 
 def ph_test(model: Fitted, *, transform: Transform = "km") -> PHTest:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["InactivitySweep", "add_segment", "follow_buyers", "inactivity_sweep"]
+__all__ = [
+    "InactivitySweep",
+    "OneTimeBuyers",
+    "add_segments",
+    "follow_buyers",
+    "inactivity_sweep",
+    "one_time_buyers",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +122,7 @@ def follow_buyers(
         ),
         origin=origin,
         keys=gaps.keys[kept],
+        inactivity_days=int(inactivity_days),
         removed=(
             *(Removed(reason, count, 0) for reason, count in {**dropped, **gaps.dropped}.items() if count),
             Removed(
@@ -179,34 +188,41 @@ def _left_truncation(first: Ints, end: int) -> Check:
     return Check(name, "passed", message("{seen}: no sign of customers from before the extract.", seen=seen))
 
 
-def add_segment(
-    data: ChurnData, segment: str, *, customers: pd.DataFrame | None = None, groups: int = 3
+def add_segments(
+    data: ChurnData, segments: Sequence[str], *, customers: pd.DataFrame | None = None, groups: int = 3
 ) -> ChurnData:
-    """Add a segment that was known on each customer's first day.
+    """Add segments that were known on each customer's first day.
 
     Args:
         data: Follow-up from transactions.
-        segment: ``"first_order"`` cuts what was spent on the first day into ``groups`` of about
+        segments: ``"first_order"`` cuts what was spent on the first day into ``groups`` of about
             equal size; ``"first_month"`` is there already; any other name is a column of
-            ``customers`` that does not change after the first day, such as a region.
+            ``customers`` that does not change after the first day, such as a region: naming it
+            declares that.
         customers: One row per customer with ``customer_id``.
         groups: Number of groups of ``"first_order"``.
 
     Returns:
-        The data with the column ``segment`` among the covariates. Customers without a value
-        form their own group.
+        The data with each segment among the covariates. Customers without a value form their
+        own group.
 
     Raises:
-        ArgumentError: When the segment is unknown, or ``groups`` is below 2.
+        ArgumentError: When a segment is unknown, or ``groups`` is below 2.
         ContractError: When all first orders are alike.
 
     Examples:
         >>> import pandas as pd
         >>> data = ChurnData.from_durations(pd.DataFrame(
         ...     {"duration": [5, 8, 9], "event": [1, 0, 1], "first_amount": [10., 20., 30.]}))
-        >>> add_segment(data, "first_order").covariates["first_order"].tolist()
-        ['1 of 3: up to 10.00', '2 of 3: up to 20.00', '3 of 3: above 20.00']
+        >>> add_segments(data, ["first_order"]).covariates["first_order"].tolist()
+        ['up to 10.00', 'over 10.00, up to 20.00', 'over 20.00']
     """
+    for segment in dict.fromkeys(segments):
+        data = _add_segment(data, segment, customers, groups)
+    return data
+
+
+def _add_segment(data: ChurnData, segment: str, customers: pd.DataFrame | None, groups: int) -> ChurnData:
     if segment in data.covariates.columns:
         return data
     if segment == "first_order" and "first_amount" in data.covariates.columns:
@@ -215,14 +231,62 @@ def add_segment(
         known = ["first_order", *(c for c in data.covariates.columns if c != "first_amount")]
         if customers is not None:
             known += [str(c) for c in customers.columns if c != "customer_id"]
-        raise ArgumentError(f"there is no segment {segment!r}; choose one of {', '.join(known)}")
+        raise ArgumentError(f"there is no segment {segment!r}; choose among {', '.join(known)}")
     values = customers.set_index("customer_id")[[segment]]
     if data.keys is not None:
         values = values.reindex(data.keys)
-    values[segment] = (
-        values[segment].astype(object).where(values[segment].notna(), message("not known")).astype(str)
-    )
+    named = values[segment].astype(object)
+    values = values.assign(**{segment: named.where(named.notna(), message("not known")).astype(str)})
     return data.with_covariates(values, known_at="start")
+
+
+@dataclass(frozen=True)
+class OneTimeBuyers(Result):
+    """Who bought on one day and then stayed away.
+
+    Attributes:
+        share: Share of customers.
+        inactivity_days: Silence after which a customer counts as gone.
+    """
+
+    title: ClassVar[str] = "One-time buyers"
+
+    share: Estimate
+    inactivity_days: int
+
+    def _rows(self) -> Iterable[Row]:
+        yield Row("bought on one day only", self.share, estimand="1 - S(1)")
+
+    def _verdict(self) -> str:
+        return message(
+            "{share} of customers bought on one day and then nothing for more than {window} days ({interval}).",
+            share=self.share.format(),
+            window=self.inactivity_days,
+            interval=self.share.interval(),
+        )
+
+
+def one_time_buyers(data: ChurnData, *, level: float = 0.95) -> OneTimeBuyers:
+    """Return the share of customers whose first purchase day was followed by the silence.
+
+    Args:
+        data: Follow-up from :meth:`ChurnData.from_transactions`.
+        level: Confidence level.
+
+    Raises:
+        ContractError: When the data do not come from transactions.
+    """
+    if data.inactivity_days is None:
+        raise ContractError(
+            "one-time buyers are defined by an inactivity window: build the data from transactions"
+        )
+    first = np.unique(data.customer, return_index=True)[1]
+    gone = data.event[first] & (data.stop[first] == 1)
+    return OneTimeBuyers(
+        share=proportion(int(gone.sum()), len(first), level=level),
+        inactivity_days=data.inactivity_days,
+        checks=data.checks,
+    )
 
 
 def _amount_groups(data: ChurnData, groups: int) -> pd.Categorical:
@@ -237,12 +301,12 @@ def _amount_groups(data: ChurnData, groups: int) -> pd.Categorical:
     if not len(cuts):
         raise ContractError("first orders are all alike, so they form no segments; choose another segment")
     codes = np.searchsorted(cuts, spent, side="left")
-    of = len(cuts) + 1
-    labels = [
-        message("{k} of {of}: up to {cut}", k=k + 1, of=of, cut=number(float(c), digits=2))
-        for k, c in enumerate(cuts)
+    bounds = [number(float(c), digits=2) for c in cuts]
+    labels = [message("up to {cut}", cut=bounds[0])]
+    labels += [
+        message("over {low}, up to {cut}", low=low, cut=cut) for low, cut in itertools.pairwise(bounds)
     ]
-    labels.append(message("{k} of {of}: above {cut}", k=of, of=of, cut=number(float(cuts[-1]), digits=2)))
+    labels.append(message("over {cut}", cut=bounds[-1]))
     return pd.Categorical.from_codes(codes.tolist(), categories=pd.Index(labels), ordered=True)
 
 

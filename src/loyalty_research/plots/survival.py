@@ -54,8 +54,8 @@ def survival_curves(
             ax.fill_between(time, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
             ax.step(time, estimate, where="post", color=colour, linestyle=dash)
             ends.append((float(time[-1]), float(estimate[-1]), str(group)))
-        last = max(e[0] for e in ends)
-        ax.set_xlim(0, last)
+        first = float(curves["time"].min())
+        ax.set_xlim(first, max(e[0] for e in ends))
         ax.set_ylim(0, 1.02)
         if len(groups) > 1:
             _label_ends(ax, ends)
@@ -72,7 +72,7 @@ def survival_curves(
 def _label_ends(ax: Axes, ends: list[tuple[float, float, str]]) -> None:
     """Name each curve at its end, moved apart where ends are close."""
     heights = _apart(np.array([e[1] for e in ends]), least=0.06)
-    last = max(e[0] for e in ends)
+    left, right = ax.get_xlim()
     for i, ((time, estimate, name), height) in enumerate(zip(ends, heights, strict=True)):
         colour = SERIES[i % len(SERIES)]
         ax.plot(
@@ -81,12 +81,18 @@ def _label_ends(ax: Axes, ends: list[tuple[float, float, str]]) -> None:
         ax.annotate(
             name,
             xy=(time, estimate),
-            xytext=(last * 1.03, height),
+            xytext=(right + 0.03 * (right - left), height),
             textcoords="data",
             annotation_clip=False,
             va="center",
             color=INK,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.8,
+                "shrinkB": 3,
+                "relpos": (0, 0.5),
+            },
         )
 
 
@@ -109,7 +115,8 @@ def _apart(heights: Floats, *, least: float) -> Floats:
 def _counts_beneath(ax: Axes, at_risk: pd.DataFrame, groups: list[Any]) -> None:
     """Write the numbers at risk under the axis, aligned with its ticks."""
     times = np.unique(at_risk["time"].to_numpy(dtype=float))
-    times = times[times <= ax.get_xlim()[1] + 1e-9]
+    left, right = ax.get_xlim()
+    times = times[(times >= left) & (times <= right + 1e-9)]
     ax.set_xticks(times)
     transform = ax.get_xaxis_transform()
     top, height = -0.20, 0.07
@@ -121,7 +128,7 @@ def _counts_beneath(ax: Axes, at_risk: pd.DataFrame, groups: list[Any]) -> None:
         part = at_risk[at_risk["group"] == group].set_index("time")["at_risk"]
         if len(groups) > 1:
             ax.text(
-                -0.02, y, str(group), transform=ax.transAxes, color=INK, ha="right", va="top", fontsize=8.5
+                -0.06, y, str(group), transform=ax.transAxes, color=INK, ha="right", va="top", fontsize=8.5
             )
         for time in times:
             shown = _count(float(part[time]))
@@ -227,8 +234,11 @@ def window_sweep(windows: pd.DataFrame, *, at: float, ax: Axes | None = None) ->
             ("without_cut_off", MUTED, message("still buying if the cut-off\nwere forgotten (wrong)")),
         ]
         ends = []
+        gap = (windows["without_cut_off"] - windows["survival"]).abs().max()
         for i, (column, colour, name) in enumerate(series):
             y = windows[column].to_numpy(dtype=float)
+            if column == "without_cut_off" and not gap > 0.005:
+                continue
             ax.plot(x, y, color=colour, linestyle=DASHES[i], marker=MARKERS[i], markersize=5)
             known = np.flatnonzero(np.isfinite(y))
             if len(known):
@@ -246,7 +256,7 @@ def window_sweep(windows: pd.DataFrame, *, at: float, ax: Axes | None = None) ->
                 annotation_clip=False,
                 va="center",
                 color=INK,
-                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8},
+                arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "relpos": (0, 0.5)},
             )
         ax.set_xticks(x)
         ax.grid(visible=True, color=GRID)
