@@ -122,7 +122,7 @@ def test_dates_of_every_kind_are_options(value):
     assert _frames.as_ordinal(value, "as_of") == dt.date(2024, 6, 30).toordinal()
 
 
-@pytest.mark.parametrize("value", ["30/06/2024", 20240630, pd.NaT, np.datetime64("NaT")])
+@pytest.mark.parametrize("value", ["30/06/2024", 20240630, pd.NaT, np.datetime64("NaT", "D")])
 def test_what_is_no_date_is_refused(value):
     with pytest.raises(ArgumentError, match="as_of must be a date such as"):
         _frames.as_ordinal(value, "as_of")

@@ -123,7 +123,7 @@ def to_dates(days: ArrayLike) -> pd.Series[pd.Timestamp]:
     """Turn day numbers into timestamps at midnight; NaN becomes NaT."""
     numbers_ = np.asarray(days, dtype=float)
     known = np.isfinite(numbers_)
-    out = np.full(numbers_.shape, np.datetime64("NaT"), dtype="datetime64[D]")
+    out = np.full(numbers_.shape, np.datetime64("NaT", "D"), dtype="datetime64[D]")
     out[known] = (numbers_[known].astype(np.int64) - EPOCH).astype("datetime64[D]")
     return pd.Series(out.astype("datetime64[us]"))
 
