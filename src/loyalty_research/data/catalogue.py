@@ -519,7 +519,12 @@ def check_declared(name_or_path: str | Path) -> None:
         return
     names = [name.strip() for name in declared.split(",") if name.strip()]
     text = os.fspath(name_or_path)
-    if text not in names and os.path.realpath(text) not in {os.path.realpath(n) for n in names}:
+    # a path may itself hold a comma
+    if (
+        f",{text}," not in f",{declared},"
+        and text not in names
+        and os.path.realpath(text) not in {os.path.realpath(n) for n in names}
+    ):
         listed = ", ".join(names) if names else "none"
         raise ContractError(
             f"this report opens the dataset {text!r} but declares {listed}; "
@@ -644,7 +649,8 @@ def source_key(name_or_path: str | Path, as_of: object = None, *, start: Path | 
 
 
 def _folder_files(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name.split(".")[0] in TABLES)
+    tables = [entry for entry in sorted(folder.iterdir()) if entry.name.split(".")[0] in TABLES]
+    return [path for table in tables for path in ([table] if table.is_file() else expand(table))]
 
 
 def _generator_code(name: str) -> str:

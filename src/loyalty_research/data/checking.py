@@ -67,15 +67,14 @@ class Violation:
 
     def __str__(self) -> str:
         name = f"{self.table}.{self.column}" if self.column else self.table
+        rows = f" in {self.count:,} {'row' if self.count == 1 else 'rows'}" if self.count else ""
         if not self.first_rows:
-            rows = f" in {self.count:,} rows" if self.count else ""
             return f"{name}: {self.rule}{rows}; {self.mend}"
-        noun = "row" if self.count == 1 else "rows"
         kind = "line" if self.in_lines else "position"
-        first = ", ".join(map(str, self.first_rows))
         many = "" if len(self.first_rows) == 1 else "s"
         lead = "at" if self.count == len(self.first_rows) else "first at"
-        return f"{name}: {self.rule} in {self.count:,} {noun} ({lead} {kind}{many} {first}); {self.mend}"
+        first = ", ".join(map(str, self.first_rows))
+        return f"{name}: {self.rule}{rows} ({lead} {kind}{many} {first}); {self.mend}"
 
 
 @dataclass(frozen=True, slots=True)

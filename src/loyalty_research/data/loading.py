@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from loyalty_research.data.sources import (
     Raw,
     duckdb_tables,
     find_corrupt,
+    header,
     literal,
-    read_csv,
+    read_parquet,
     read_part,
 )
 from loyalty_research.data.staging import PART, stage
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from loyalty_research.data.catalogue import Definition
+    from loyalty_research.data.contract import Table
     from loyalty_research.data.staging import Staged
 
 __all__ = ["Loaded", "connect", "load", "load_frames", "present"]
@@ -78,7 +81,10 @@ def connect(engine: Mapping[str, Any], where: str) -> duckdb.DuckDBPyConnection:
         connection = duckdb.connect(":memory:", config=settings)
     except duckdb.Error as error:
         raise ContractError(f"{where}.engine: DuckDB refuses its settings ({error})") from None
-    connection.execute("SET TimeZone = 'UTC'; SET enable_progress_bar = false")
+    connection.execute("SET TimeZone = 'UTC'")
+    # in Jupyter without ipywidgets there is no progress bar, and DuckDB refuses to switch it off
+    with suppress(duckdb.InvalidInputException):
+        connection.execute("SET enable_progress_bar = false")
     return connection
 
 
@@ -174,9 +180,12 @@ def load_frames(name: str, frames: Mapping[str, Any], *, zone: str, currency: st
         raw = Raw(f"SELECT {listed}, 0 AS {FILE}, rowid AS {ROW} FROM {quote(raw_name)}", types)
         part = Part(origin="frame")
         loaded.policies[table] = TableDefinition(table, (part,))
-        loaded.staged[table] = stage(
-            loaded.connection, table, [(part, raw)], zone=zone, currency=currency, where=where
-        )
+        try:
+            loaded.staged[table] = stage(
+                loaded.connection, table, [(part, raw)], zone=zone, currency=currency, where=where
+            )
+        except duckdb.Error as error:
+            raise ContractError(f"{where} cannot be typed: {error}") from None
     return loaded
 
 
@@ -247,28 +256,26 @@ def _guess(connection: duckdb.DuckDBPyConnection, path: Path, kind: str) -> str:
     if stem in TABLES:
         return stem
     if kind == "csv":
-        raw = read_csv(connection, [path], {}, "guess", path.name)
-        connection.execute("DROP TABLE guess")
-        columns = set(raw.types)
+        columns = set(header(path, {}, path.name)[0])
     else:
-        columns = set(_parquet_columns(connection, path))
-    fits = [
-        table
-        for table in TABLES.values()
-        if table.required
-        and set(table.required)
-        <= columns | {c.date_name and c.name for c in table.columns if c.date_name in columns}
-    ]
-    fits = [table for table in fits if table.name != "units"] or [t for t in fits if t.name == "units"]
+        columns = set(read_parquet(connection, [path], path.name).types)
+    fits = [table for table in TABLES.values() if _fits(table, columns)]
+    # orders have a customer too: the table that asks for most is meant
+    most = max((len(table.required) for table in fits), default=0)
+    fits = [table for table in fits if len(table.required) == most]
     if len(fits) == 1:
         return fits[0].name
     raise ContractError(_mapping_needed(path, sorted(columns), [table.name for table in fits]))
 
 
-def _parquet_columns(connection: duckdb.DuckDBPyConnection, path: Path) -> list[str]:
-    from loyalty_research.data.sources import read_parquet
-
-    return list(read_parquet(connection, [path], path.name).types)
+def _fits(table: Table, columns: set[str]) -> bool:
+    """Whether columns hold all that a table requires; one key alone says too little."""
+    moments = {c.name for c in table.columns if c.date_name in columns}
+    known = columns | moments
+    need = set(table.required)
+    if table.name == "customers":
+        return need <= known and bool(known & set(table.names) - need)
+    return bool(need) and need <= known
 
 
 def _mapping_needed(path: Path, columns: Sequence[str], fits: Sequence[str]) -> str:

@@ -86,7 +86,9 @@ def suppress_small_cells(
     hidden = _complement(counts, (counts > 0) & (counts < minimum), groups, minimum)
     made = frame.copy()
     if hidden.any():
-        made[count] = np.where(hidden, None, counts.astype(np.int64).astype(object))
+        shown = counts.astype(np.int64).astype(object)
+        shown[hidden] = None
+        made[count] = shown
         for name in values:
             made[name] = frame[name].mask(hidden)
     made.attrs["suppressed"] = int(hidden.sum())

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.data.catalogue import Definition, Part
 
-__all__ = ["Malformed", "Raw", "line_numbers", "literal", "read_part"]
+__all__ = ["Malformed", "Raw", "header", "line_numbers", "literal", "read_part"]
 
 ROW: Final = "__row"
 FILE: Final = "__file"
@@ -335,7 +336,8 @@ def _open_text(path: Path, encoding: str) -> Any:
 def _delimiter(options: Mapping[str, Any], first_line: str) -> str:
     asked = options.get("delimiter")
     if asked is None:
-        counts = {mark: first_line.count(mark) for mark in (",", ";", "\t", "|")}
+        bare = re.sub(r'"(?:[^"]|"")*"', "", first_line)
+        counts = {mark: bare.count(mark) for mark in (",", ";", "\t", "|")}
         best = max(counts, key=lambda mark: counts[mark])
         return best if counts[best] else ","
     text = _NAMED_DELIMITERS.get(str(asked), str(asked))
@@ -346,8 +348,12 @@ def _delimiter(options: Mapping[str, Any], first_line: str) -> str:
     return text
 
 
-def _header(path: Path, options: Mapping[str, Any], where: str) -> tuple[list[str], str]:
-    """Return column names and delimiter of a text file."""
+def header(path: Path, options: Mapping[str, Any], where: str) -> tuple[list[str], str]:
+    """Return column names and delimiter of a text file.
+
+    Raises:
+        ContractError: When there is no header, or it has an empty or a double name.
+    """
     names = options.get("header", True)
     with _open_text(path, _encoding(options)) as handle:
         first = handle.readline()
@@ -387,7 +393,7 @@ def read_csv(
     names: list[str] = []
     malformed: list[Malformed] = []
     for number, path in enumerate(files):
-        found, delimiter = _header(path, options, where)
+        found, delimiter = header(path, options, where)
         if names and found != names:
             raise ContractError(f"{where}: {path.name} has other columns than {files[0].name}")
         if not names:
@@ -513,7 +519,7 @@ def line_numbers(raw: Raw, file: int, rows: Iterable[int]) -> dict[int, int]:
         return {}
     path, options = raw.files[file], raw.options
     bad = {item.line for item in raw.malformed if item.file == file}
-    _, delimiter = _header(path, options, path.name)
+    _, delimiter = header(path, options, path.name)
     found: dict[int, int] = {}
     skip = 0 if isinstance(options.get("header"), list) else 1
     with _open_text(path, _encoding(options)) as handle:

@@ -34,6 +34,7 @@ PART: Final = "__part"
 _ISO: Final = r"^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}([.,]\d{1,9})?)?)?\s?(Z|UTC|[+-]\d{2}(:?\d{2})?)?$"
 _OFFSET: Final = r"\d{2}:\d{2}.*(Z|UTC|[+-]\d{2}(:?\d{2})?)$"
 _INTEGERS: Final = ("TINYINT", "SMALLINT", "INTEGER", "UTINYINT", "USMALLINT", "UINTEGER")
+_AWARE: Final = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ", "TIMESTAMPTZ_NS")
 _TIME_DIRECTIVES: Final = ("%H", "%I", "%M", "%S", "%c", "%X", "%-H", "%-I", "%-M", "%-S")
 _TRUE: Final = "('true', 't', 'yes', 'y', '1')"
 _FALSE: Final = "('false', 'f', 'no', 'n', '0')"
@@ -244,8 +245,8 @@ def _cell_of_time(sql: str, type_name: str, context: _Context) -> tuple[str, str
     """Return SQL for the naive moment and its kind (a digit where it is the same for every row)."""
     if type_name == "DATE":
         return f"CAST({sql} AS TIMESTAMP)", "2"
-    if type_name == "TIMESTAMP WITH TIME ZONE":
-        return f"CAST(timezone('UTC', {sql}) AS TIMESTAMP)", "1"
+    if type_name in _AWARE:
+        return f"timezone('UTC', CAST({sql} AS TIMESTAMPTZ))", "1"
     if type_name.startswith("TIMESTAMP"):
         return f"CAST({sql} AS TIMESTAMP)", "0"
     cell = text(sql, type_name)
@@ -378,8 +379,8 @@ def _extra(kind: str, value: Any, context: _Context, inferred: Mapping[str, str]
     if kind == "column" and context.raw.text:
         cell = text(sql, type_name)
         return f"CAST({cell} AS {inferred[value]})" if value in inferred else cell
-    if type_name == "TIMESTAMP WITH TIME ZONE":
-        return f"CAST(timezone('UTC', {sql}) AS TIMESTAMP)"
+    if type_name in _AWARE:
+        return f"timezone('UTC', CAST({sql} AS TIMESTAMPTZ))"
     if type_name.startswith("TIMESTAMP"):
         return f"CAST({sql} AS TIMESTAMP)"
     if type_name.startswith("ENUM"):
@@ -503,7 +504,8 @@ def stage(
         ContractError: When the mapping names columns that are not there.
     """
     table = TABLES[table_name]
-    queries, names = [], {}
+    queries: list[str] = []
+    names: dict[str, None] = {}
     extras: dict[str, str] = {}
     generated: dict[str, None] = {}
     for number, (part, raw) in enumerate(parts):
