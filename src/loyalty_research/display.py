@@ -202,8 +202,9 @@ def figure(drawn: Figure | Axes, *, alt: str, caption: str | None = None, raster
     source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
     words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
     html = (
-        f'<figure class="lr-figure-frame"><img src="{source}" alt="{escape(alt, quote=True)}" '
-        f'style="max-width:100%;height:auto">{words}</figure>'
+        # on a phone the picture scrolls in its frame, which the keyboard must reach
+        f'<figure class="lr-figure-frame"><div class="lr-picture" tabindex="0"><img src="{source}" '
+        f'alt="{escape(alt, quote=True)}" style="max-width:100%;height:auto"></div>{words}</figure>'
     )
     return Html(html, f"[{message('Figure')}: {alt}]")
 

@@ -221,7 +221,7 @@ def compare(ids: Sequence[str], *, out: Path | None, say: Callable[[str], None])
         say(line)
     noun = "report" if len(names) == 1 else "reports"
     say(
-        f"{len(found)} differences from the baseline in {len(names)} {noun}"
+        f"{len(found)} {'difference' if len(found) == 1 else 'differences'} from the baseline in {len(names)} {noun}"
         if found
         else f"{len(names)} {noun} as in the baseline"
     )

@@ -128,8 +128,8 @@ def _block(text: str) -> str:
 def _picture(mime: str, data: str, alt: str) -> str:
     payload = base64.b64encode(data.encode()).decode() if mime == "image/svg+xml" else "".join(data.split())
     return (
-        f'<figure class="lr-figure-frame"><img src="data:{mime};base64,{payload}" '
-        f'alt="{html.escape(alt, quote=True)}"></figure>'
+        '<figure class="lr-figure-frame"><div class="lr-picture" tabindex="0">'
+        f'<img src="data:{mime};base64,{payload}" alt="{html.escape(alt, quote=True)}"></div></figure>'
     )
 
 

@@ -73,8 +73,16 @@ def _card(name: str, entry: Entry, *, fresh: bool) -> dict[str, Any]:
         )
         if entry.warnings
         else None,
-        "findings": [{"headline": f["headline"], "status": f["status"]} for f in entry.findings[:3]],
+        "findings": [_headline(finding) for finding in entry.findings[:3]],
     }
+
+
+def _headline(finding: Mapping[str, Any]) -> dict[str, str]:
+    """Return a headline with the words that go before it, unless it says them itself."""
+    words = {"caution": message("Read with care"), "suppressed": message("No verdict")}
+    flag = words.get(finding["status"], "")
+    text: str = finding["headline"]
+    return {"headline": text, "flag": "" if text.lower().startswith(flag.lower()) else flag}
 
 
 def _plain(value: Any) -> str:
@@ -116,8 +124,6 @@ def index_page(shown: list[dict[str, Any]]) -> str:
             "reason": message("What went wrong"),
             "failed_notebook": message("See the failed notebook"),
             "changed": message("Not the catalogue's parameters"),
-            "care": message("Read with care"),
-            "suppressed": message("No verdict"),
             "data": message("Data"),
             "manifest": message("What every page was made from (manifest.json)"),
         },
