@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from loyalty_research.comparison._propensity import NoOverlapError, weighted_gram
-from loyalty_research.errors import ArgumentError, DesignError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -279,6 +279,8 @@ def entropy_balanced(
 
 def ratio_of(numerator: Potential, denominator: Potential) -> Potential:
     """Divide one outcome by another within each group, by the delta method."""
+    if not min(denominator.treated, denominator.control) > 0:
+        raise ContractError("the denominator of a ratio adds up to 0 in a group, so the ratio has no value")
     one, zero = numerator.treated / denominator.treated, numerator.control / denominator.control
     return Potential(
         treated=one,

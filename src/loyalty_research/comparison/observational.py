@@ -6,9 +6,16 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
 
+from loyalty_research.comparison._observed import (
+    collect_units,
+    group_labels,
+    nearer_ratio_limit,
+    regression_t,
+    sample_of,
+    within_spread,
+)
 from loyalty_research.comparison._propensity import NoOverlapError, covariate_matrix, fit_propensity
 from loyalty_research.comparison._weights import (
     Potential,
@@ -32,21 +39,19 @@ from loyalty_research.comparison.result import (
     slug,
 )
 from loyalty_research.comparison.sensitivity import e_value, risk_ratio_of_means, robustness_value
-from loyalty_research.comparison.weighting import cluster_codes
-from loyalty_research.errors import ContractError, at_rows
+from loyalty_research.errors import ContractError
 from loyalty_research.estimates import Check, Estimate, Row
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.summaries import group_label
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from loyalty_research.comparison._arms import Status
-    from loyalty_research.comparison._propensity import Covariates, Propensity
+    from loyalty_research.comparison._observed import Sample
+    from loyalty_research.comparison._propensity import Propensity
     from loyalty_research.comparison.balance import BalanceResult
     from loyalty_research.comparison.design import Comparison
     from loyalty_research.comparison.metrics import Metric
@@ -135,99 +140,6 @@ class ObservationalResult(ComparisonResult):
         return overlap(chosen.propensity, chosen.treated, labels=(chosen.name, self.control), ax=ax)
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """Units of two groups with every outcome of one metric."""
-
-    design: Covariates
-    treated: Array
-    outcomes: tuple[Array, ...]
-    clusters: NDArray[np.int64] | None
-
-
-def _collect(table: Any, plan: Comparison) -> pd.DataFrame:
-    """Fetch the columns of the plan as a pandas frame with numeric outcomes checked."""
-    frame = nw.from_native(table).lazy()
-    schema = frame.collect_schema()
-    outcomes = list(dict.fromkeys(c for m in plan.metrics for c in m.outcomes))
-    extra = [c for c in (plan.placebo, plan.cluster) if c is not None]
-    covariates = [*plan.covariates, *(c for m in plan.metrics for c in m.covariates)]
-    wanted = list(dict.fromkeys([plan.assignment, *outcomes, *covariates, *extra]))
-    lacking = [c for c in wanted if c not in schema]
-    if lacking:
-        raise ContractError(
-            f"units has no column {', '.join(map(repr, lacking))}; it has {', '.join(schema)}"
-        )
-    for name in [*outcomes, *([plan.placebo] if plan.placebo else [])]:
-        if not (schema[name].is_numeric() or schema[name] == nw.Boolean):
-            raise ContractError(f"units.{name} holds {schema[name]}, not numbers")
-    found: pd.DataFrame = frame.select(wanted).collect(backend="pandas").to_native().copy()
-    if not len(found):
-        raise ContractError("units is empty: there is nothing to compare")
-    for name in covariates:
-        kind = schema[name]
-        if kind.is_decimal():
-            found[name] = found[name].astype(float)
-    for name in [*outcomes, *([plan.placebo] if plan.placebo else [])]:
-        found[name] = found[name].astype(float)
-    _check_outcomes(found, plan)
-    missing = np.flatnonzero(found[plan.assignment].isna().to_numpy())
-    if len(missing):
-        raise ContractError(f"units.{plan.assignment} is missing in {at_rows(missing.tolist())}")
-    return found
-
-
-def _check_outcomes(frame: pd.DataFrame, plan: Comparison) -> None:
-    problems = []
-    for metric in plan.metrics:
-        for name, domain in zip(metric.outcomes, metric.domains, strict=True):
-            values = frame[name].to_numpy()
-            bad = np.isinf(values)
-            word = "infinite"
-            if not bad.any() and domain == "binary":
-                bad, word = ~np.isnan(values) & (values != 0) & (values != 1), "neither 0 nor 1"
-            if not bad.any() and domain == "nonnegative":
-                bad, word = values < 0, "negative (an exposure cannot be)"
-            if bad.any():
-                problems.append(f"units.{name} is {word} in {at_rows(np.flatnonzero(bad).tolist())}")
-        if np.isnan(frame[list(metric.outcomes)].to_numpy()).any(axis=1).all():
-            problems.append(f"{metric.label} has no value in any unit")
-        elif np.nanmax(frame[metric.outcomes[0]]) == np.nanmin(frame[metric.outcomes[0]]):
-            problems.append(f"{metric.label} does not vary: there is nothing to compare")
-    if problems:
-        raise ContractError("; ".join(dict.fromkeys(problems)))
-
-
-def _groups(frame: pd.DataFrame, plan: Comparison) -> tuple[Any, str, dict[str, int]]:
-    labels = frame[plan.assignment].map(group_label)
-    counts = {str(k): int(v) for k, v in sorted(labels.value_counts().items())}
-    control = group_label(plan.control)
-    seen = ", ".join(f"{name} ({n:,})" for name, n in counts.items())
-    if control not in counts:
-        raise ContractError(f"units.{plan.assignment} has no control {control!r}; it holds {seen}")
-    if len(counts) < 2:
-        raise ContractError(f"units.{plan.assignment} holds only {seen}: there is nobody to compare with")
-    return labels.to_numpy(), control, counts
-
-
-def _sample(
-    frame: pd.DataFrame, treated: Array, metric: Metric, covariates: Sequence[str], cluster: str | None
-) -> _Sample:
-    kept = frame[list(metric.outcomes)].notna().all(axis=1).to_numpy()
-    part = frame.loc[kept].reset_index(drop=True)
-    if not 0 < treated[kept].sum() < kept.sum():
-        raise ContractError(f"{metric.label} has no value in one of the groups")
-    columns = [part[c].to_numpy(dtype=float) for c in metric.outcomes]
-    if metric.cap is not None:
-        columns[0] = np.minimum(columns[0], np.quantile(columns[0], metric.cap))
-    return _Sample(
-        design=covariate_matrix(part, covariates),
-        treated=treated[kept],
-        outcomes=tuple(columns),
-        clusters=cluster_codes(part, cluster),
-    )
-
-
 def _naive_of(treated: Array, outcome: Array) -> Potential:
     """Compare plain means, with influences so that parts of the gap have intervals."""
     means, influences = [], []
@@ -239,13 +151,13 @@ def _naive_of(treated: Array, outcome: Array) -> Potential:
     return Potential(means[0], means[1], influences[0], influences[1])
 
 
-def _apply(sample: _Sample, estimator: Any) -> Potential:
+def _apply(sample: Sample, estimator: Any) -> Potential:
     """Run an estimator on the outcome; on both parts of a ratio."""
     parts = [estimator(outcome) for outcome in sample.outcomes]
     return ratio_of(parts[0], parts[1]) if len(parts) == 2 else parts[0]
 
 
-def _estimators(sample: _Sample, model: Propensity) -> dict[tuple[str, str], Any]:
+def _estimators(sample: Sample, model: Propensity) -> dict[tuple[str, str], Any]:
     x, a = sample.design.matrix, sample.treated
     return {
         ("ATE", AUGMENTED): lambda y: augmented(x, a, y, model),
@@ -255,7 +167,7 @@ def _estimators(sample: _Sample, model: Propensity) -> dict[tuple[str, str], Any
     }
 
 
-def _estimate(potential: Potential, sample: _Sample, metric: Metric, method: str, level: float) -> Estimate:
+def _estimate(potential: Potential, sample: Sample, metric: Metric, method: str, level: float) -> Estimate:
     _, low, high, p_value = difference_limits(
         potential.difference, potential.influence, sample.clusters, level
     )
@@ -283,7 +195,7 @@ class _Found:
 
 
 def _analyse_metric(
-    sample: _Sample, model: Propensity | None, metric: Metric, arm: str, level: float, dropped: int
+    sample: Sample, model: Propensity | None, metric: Metric, arm: str, level: float, dropped: int
 ) -> _Found:
     raw = _apply(sample, lambda y: _naive_of(sample.treated, y))
     naive = _estimate(raw, sample, metric, "raw gap", level)
@@ -364,18 +276,18 @@ def _agreement_check(found: _Found) -> Check:
     )
 
 
-def _hidden_cause_check(found: _Found, sample: _Sample) -> Check:
+def _hidden_cause_check(found: _Found, sample: Sample) -> Check:
     """Say how strong a hidden cause would have to be; this is shown for every metric."""
     best, e = found.adjusted["ATE", AUGMENTED][1], found.headline
     if isinstance(found.metric, Proportion):
         ratio = best.treated / best.control if best.control > 0 and best.treated > 0 else math.nan
-        near = _ratio_limit(best, sample, e.level)
+        near = nearer_ratio_limit(best, sample, e.level)
     else:
-        spread = _spread(sample)
+        spread = within_spread(sample)
         ratio = risk_ratio_of_means(e.value, spread)
         limit = e.low if e.value > 0 else e.high
         near = risk_ratio_of_means(limit, spread) if limit * e.value > 0 else 1.0
-    t, dof = _regression_t(sample)
+    t, dof = regression_t(sample)
     detail = message(
         "a hidden cause tied to the group and to {metric} by a risk ratio of {value} each, beyond what was measured, "
         "would explain the difference away ({limit} for its interval); as a share of what is left unexplained, "
@@ -390,42 +302,6 @@ def _hidden_cause_check(found: _Found, sample: _Sample) -> Check:
     return Check(name, "not measurable", detail)
 
 
-def _ratio_limit(best: Potential, sample: _Sample, level: float) -> float:
-    """Return the limit of the risk ratio that is nearer to 1; 1 where the interval holds it."""
-    if best.control <= 0 or best.treated <= 0:
-        return math.nan
-    value = math.log(best.treated / best.control)
-    influence = best.influence_treated / best.treated - best.influence_control / best.control
-    _, low, high, _ = difference_limits(value, influence, sample.clusters, level)
-    limit = low if value > 0 else high
-    return math.exp(limit) if limit * value > 0 else 1.0
-
-
-def _spread(sample: _Sample) -> float:
-    """Return the outcome's standard deviation within groups; of the linearised ratio for ratios."""
-    y = sample.outcomes[0]
-    if len(sample.outcomes) == 2:
-        d = sample.outcomes[1]
-        y = (y - y.sum() / d.sum() * d) / d.mean()
-    groups = [y[sample.treated == g] for g in (1, 0)]
-    return math.sqrt(sum(float(np.sum((v - v.mean()) ** 2)) for v in groups) / max(len(y) - 2, 1))
-
-
-def _regression_t(sample: _Sample) -> tuple[float, int]:
-    """Return t and residual degrees of freedom of the group in a linear regression on the covariates."""
-    y = sample.outcomes[0]
-    if len(sample.outcomes) == 2:
-        d = sample.outcomes[1]
-        y = (y - y.sum() / d.sum() * d) / d.mean()
-    x = np.column_stack([sample.treated, sample.design.matrix])
-    gram = x.T @ x
-    beta = np.linalg.solve(gram, x.T @ y)
-    residual = y - x @ beta
-    dof = len(y) - x.shape[1]
-    variance = float(residual @ residual) / dof * float(np.linalg.inv(gram)[0, 0])
-    return float(beta[0]) / math.sqrt(variance), dof
-
-
 def _placebo(
     frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str
 ) -> tuple[list[Row], list[Check]]:
@@ -438,7 +314,7 @@ def _placebo(
             f"placebo={plan.placebo!r} is the only covariate: without another, the placebo run has none to adjust for"
         )
     metric = Mean(plan.placebo)
-    sample = _sample(frame, treated, metric, covariates, plan.cluster)
+    sample = sample_of(frame, treated, metric, covariates, plan.cluster)
     name = message("placebo: {column} before, “{arm}”", column=plan.placebo, arm=arm)
     try:
         model = fit_propensity(sample.design.matrix, sample.treated)
@@ -511,7 +387,7 @@ def _group(
     fitted: tuple[str, ...] = ()
     for metric in plan.metrics:
         covariates = list(dict.fromkeys([*plan.covariates, *metric.covariates]))
-        sample = _sample(frame, treated, metric, covariates, plan.cluster)
+        sample = sample_of(frame, treated, metric, covariates, plan.cluster)
         dropped = len(frame) - len(sample.treated)
         # one model serves every metric with the same units and covariates
         key = (*covariates, str(dropped), *(metric.outcomes if dropped else ()))
@@ -545,7 +421,7 @@ def _balance_checks(group: Group) -> list[Check]:
     return out
 
 
-def _overlap(sample: _Sample, arm: str, control: str) -> tuple[Propensity | None, Group, Check]:
+def _overlap(sample: Sample, arm: str, control: str) -> tuple[Propensity | None, Group, Check]:
     try:
         model = fit_propensity(sample.design.matrix, sample.treated)
     except NoOverlapError as problem:
@@ -578,8 +454,8 @@ def _no_chance_check() -> Check:
 
 def analyse_observational(plan: Comparison, table: Any) -> ObservationalResult:
     """Compare groups that chose themselves; see :class:`loyalty_research.comparison.Comparison`."""
-    frame = _collect(table, plan)
-    labels, control, counts = _groups(frame, plan)
+    frame = collect_units(table, plan)
+    labels, control, counts = group_labels(frame, plan)
     arms = tuple(name for name in counts if name != control)
     # covariates are checked over all units before anything is estimated
     for metric in plan.metrics:

@@ -61,7 +61,9 @@ def _power_of_mean(standard: float, n: float, allocation: float, level: float, a
         critical = float(stats.norm.isf((1 - level) / 2))
         return float(stats.norm.sf(critical - shift) + stats.norm.cdf(-critical - shift))
     critical = float(stats.t.isf((1 - level) / 2, dof))
-    return float(stats.nct.sf(critical, dof, shift) + stats.nct.cdf(-critical, dof, shift))
+    # the far tail is at most Phi(-shift); scipy gives NaN for it when the shift is large
+    far = float(stats.nct.cdf(-critical, dof, shift)) if shift < 8 else 0.0
+    return float(stats.nct.sf(critical, dof, shift)) + far
 
 
 def _effective(n: float, factor: float) -> int:
@@ -234,11 +236,11 @@ def minimal_detectable_effect(
             level=level,
         )
     z = float(stats.norm.isf((1 - level) / 2) + stats.norm.isf(1 - power))
-    guess = z * math.sqrt((1 + 1 / allocation) / n)
-    standard = optimize.brentq(
-        lambda d: _power_of_mean(d, n, allocation, level, chosen) - power,
-        guess / 100,
-        guess * 100,
-        xtol=1e-14,
-    )
-    return float(standard) * sd * math.sqrt(factor)
+    low, high = 0.0, z * math.sqrt((1 + 1 / allocation) / n)
+
+    def missing(standard: float) -> float:
+        return _power_of_mean(standard, n, allocation, level, chosen) - power
+
+    while missing(high) < 0:
+        low, high = high, 1.5 * high
+    return float(optimize.brentq(missing, low, high, xtol=1e-14)) * sd * math.sqrt(factor)

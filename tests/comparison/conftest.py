@@ -1,0 +1,69 @@
+"""Data that several comparison tests share."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+
+@pytest.fixture(scope="session")
+def nhefs():
+    """Frame of Hernan and Robins' NHEFS example, with squares, and the names of its covariates."""
+    data = pytest.importorskip("causaldata").nhefs_complete.load_pandas().data
+    out = pd.DataFrame({"wt82_71": data["wt82_71"].astype(float), "qsmk": data["qsmk"].astype(int)})
+    for name in ("sex", "race"):
+        out[name] = data[name].astype(float)
+    for name in ("age", "smokeintensity", "smokeyrs", "wt71"):
+        out[name] = data[name].astype(float)
+        out[f"{name}2"] = out[name] ** 2
+    for name in ("education", "exercise", "active"):
+        out[name] = data[name].astype(str)
+    return out, [c for c in out.columns if c not in ("wt82_71", "qsmk")]
+
+
+@pytest.fixture(scope="session")
+def nsw():
+    """The randomised NSW sample as float64."""
+    data = pytest.importorskip("causaldata").nsw_mixtape.load_pandas().data
+    return data.drop(columns=["data_id"]).astype(float)
+
+
+@pytest.fixture(scope="session")
+def nsw_cps(nsw):
+    """Treated of NSW beside the CPS survey, with the Mixtape's powers; and covariate names."""
+    cps = pytest.importorskip("causaldata").cps_mixtape.load_pandas().data.drop(columns=["data_id"])
+    # float64 first: the stored int8 overflows in age ** 3
+    out = pd.concat([nsw[nsw["treat"] == 1], cps.astype(float)], ignore_index=True)
+    out["age2"], out["age3"], out["educ2"] = out["age"] ** 2, out["age"] ** 3, out["educ"] ** 2
+    out["u74"], out["u75"] = (out["re74"] == 0).astype(float), (out["re75"] == 0).astype(float)
+    out["educ_re74"] = out["educ"] * out["re74"]
+    return out, [c for c in out.columns if c not in ("re78", "treat")]
+
+
+def simulate_invitations(n, seed, *, effect=80.0, share=0.3):
+    """Invited at random; who joins spends more anyway; joining adds ``effect``."""
+    rng = np.random.default_rng(seed)
+    affinity = rng.normal(size=n)
+    pre = 100 + 30 * affinity + rng.normal(0, 10, n)
+    invited = rng.random(n) < 0.5
+    eager = affinity + rng.normal(size=n)
+    joined = (eager > 1.5) | (invited & (eager > 1.5 - 3 * share))
+    spend = 100 + 30 * affinity + effect * joined + rng.normal(0, 20, n)
+    return pd.DataFrame(
+        {
+            "unit_id": np.arange(n),
+            "arm": np.where(invited, "invited", "control"),
+            "joined": joined.astype(int),
+            "pre_spend": pre,
+            "spend": spend,
+            "orders": rng.poisson(3, n) + 1,
+            "came": (spend > 120).astype(int),
+            "store": rng.integers(0, 80, n),
+            "region": rng.choice(["north", "south", "west"], n),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def invitations():
+    """Function of (n, seed, effect=80, share=.3) to a table of an invitation."""
+    return simulate_invitations
