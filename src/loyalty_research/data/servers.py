@@ -138,7 +138,7 @@ def _copy_by_driver(
     try:
         with driver.connect(url) as server, server.cursor() as cursor:
             # one snapshot, and nothing written by mistake
-            cursor.execute("SET default_transaction_read_only = on")
+            cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute(
                 "SELECT column_name::text, data_type::text FROM information_schema.columns "
                 "WHERE table_schema = $1 AND table_name = $2 ORDER BY ordinal_position",
