@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from loyalty_research.endowed_progress._clusters import cluster_contrast, cluster_ratio, cluster_variances
 from loyalty_research.errors import ArgumentError
-from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.estimates import Estimate, Finding, Result, Row
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.multiplicity import adjust_p_values
 from loyalty_research.stats.proportions import (
     beta_binomial_difference,
     difference_in_proportions,
@@ -24,7 +25,7 @@ from loyalty_research.stats.proportions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pandas as pd
     from matplotlib.axes import Axes
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from loyalty_research.stats.proportions import DifferenceMethod, ExactTest, PosteriorDifference
 
 __all__ = ["ArmComparison", "CompletionResult", "Outcomes", "compare_arms", "points"]
+
+FEW = 5
+"""Cells of fewer cards are not told."""
 
 _ENUMERATE_MOST = 100_000
 """Largest n1 x n2 for which Boschloo's and Barnard's tests take about a second."""
@@ -91,6 +95,8 @@ class ArmComparison:
         number_needed: Cards for one more completion.
         tests: Exact tests; empty with clusters, since they suppose independent cards.
         posterior: Posterior of the difference; None with clusters.
+        p_adjusted: P-value of the difference adjusted for the number of arms compared (Holm); its
+            own where one arm is compared.
     """
 
     arm: str
@@ -101,6 +107,7 @@ class ArmComparison:
     number_needed: Estimate
     tests: tuple[ExactTest, ...]
     posterior: PosteriorDifference | None
+    p_adjusted: float = math.nan
 
 
 def _from_counts(
@@ -260,7 +267,8 @@ class CompletionResult(Result):
             against = message(
                 "{arm} against {control}, {horizon}", arm=c.arm, control=self.control, horizon=by
             )
-            yield Row(message("difference"), c.difference, c.arm, against)
+            several = {"p_adjusted": c.p_adjusted} if len(self.comparisons) > 1 else {}
+            yield Row(message("difference"), c.difference, c.arm, against, several)
             yield Row(message("risk ratio"), c.risk_ratio, c.arm, against)
             if c.odds_ratio is not None:
                 yield Row(message("odds ratio"), c.odds_ratio, c.arm, against)
@@ -294,6 +302,15 @@ class CompletionResult(Result):
                 difference=points(c.difference.value),
                 interval=interval,
             )
+        if len(self.comparisons) > 1 and not c.p_adjusted <= 1 - self.level:
+            return message(
+                "{seen} The difference of {difference} ({interval}) is not established once {count} comparisons "
+                "are allowed for.",
+                seen=seen,
+                difference=points(c.difference.value),
+                interval=interval,
+                count=len(self.comparisons),
+            )
         if c.difference.low > 0:
             return message(
                 "{seen} Given cards handed out at random, the arm raised completion by {difference} ({interval}): "
@@ -314,6 +331,41 @@ class CompletionResult(Result):
                 high=number(-100 * c.difference.low, digits=1),
             ),
         )
+
+    def findings(self, *, section: str = "") -> list[Finding]:
+        """Return what a page tells of completion: one finding per arm compared.
+
+        Nothing is told when a gate failed, or when so few cards of an arm were completed, or
+        left, that the rate would tell of single customers.
+
+        Args:
+            section: Heading the findings belong under.
+        """
+        few = any(
+            0 < k < FEW
+            for x, n in zip(self.outcomes.completed, self.outcomes.n, strict=True)
+            for k in (x, n - x)
+        )
+        if self.failed_gates or few:
+            said = (
+                self.verdict()
+                if self.failed_gates
+                else message(
+                    "No verdict: an arm has fewer than {count} cards completed, or not, too few to show.",
+                    count=FEW,
+                )
+            )
+            return [Finding("completion", said, None, "suppressed", section)]
+        return [
+            Finding(
+                "completion" if len(self.comparisons) == 1 else f"completion-{c.arm}",
+                self._sentence(c),
+                c.difference,
+                "finding",
+                section,
+            )
+            for c in self.comparisons
+        ]
 
     def tests_frame(self) -> pd.DataFrame:
         """Return the exact tests: arm, test, statistic, p_value."""
@@ -351,11 +403,26 @@ class CompletionResult(Result):
         ]
         return pd.DataFrame(rows, columns=["arm", "cards", "completed", "estimate", "low", "high"])
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw completion by arm as progress bars with intervals."""
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        required: Mapping[str, int] | None = None,
+        endowed: Mapping[str, int] | None = None,
+    ) -> Axes:
+        """Draw completion by arm as progress bars with intervals.
+
+        Args:
+            ax: Axes to draw on.
+            required: Arm to stamps a reward takes; with ``endowed`` the card is drawn too.
+            endowed: Arm to stamps given.
+        """
         from loyalty_research.plots.progress import completion_bars
 
-        return completion_bars(self.rates_frame(), ax=ax)
+        frame = self.rates_frame()
+        if required is not None and endowed is not None:
+            frame = frame.assign(required=frame["arm"].map(required), endowed=frame["arm"].map(endowed))
+        return completion_bars(frame, ax=ax)
 
     def plot_posterior(
         self, arm: str | None = None, *, margins: Iterable[float] = (0.0,), ax: Axes | None = None
@@ -409,6 +476,9 @@ def compare_arms(
         else:
             table = (outcomes.completed[a], outcomes.n[a], outcomes.completed[0], outcomes.n[0])
             comparisons.append(_from_counts(outcomes.arms[a], table, method, level))
+    p_values = [c.difference.p_value for c in comparisons]
+    adjusted = adjust_p_values([1.0 if p is None or math.isnan(p) else p for p in p_values])
+    comparisons = [replace(c, p_adjusted=float(p)) for c, p in zip(comparisons, adjusted, strict=True)]
     return CompletionResult(
         outcomes=outcomes,
         horizon=horizon,

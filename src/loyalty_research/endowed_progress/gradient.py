@@ -67,6 +67,17 @@ class Periods:
     days: int
 
 
+def _starts(card: Ints) -> Ints:
+    """Return where each card's rows begin, in rows sorted by card."""
+    return np.flatnonzero(np.diff(card, prepend=-1) != 0)
+
+
+def _visits(card: Ints, period: Ints) -> tuple[Ints, Ints, Ints]:
+    """Return the distinct (card, period) with a visit, in order, and the stamps gained in each."""
+    pairs, gained = np.unique(np.column_stack([card, period]), axis=0, return_counts=True)
+    return pairs[:, 0], pairs[:, 1], gained.astype(np.int64)
+
+
 def card_periods(cards: Cards, *, days: int = 7) -> Periods:
     """Cut the life of each first card into periods of ``days`` days from the day after issue.
 
@@ -104,15 +115,12 @@ def card_periods(cards: Cards, *, days: int = 7) -> Periods:
     held = np.bincount(owner[after <= 0], minlength=len(table))  # stamps of the issue day
     period = (after - 1) // days
     inside = (after > 0) & (period < whole[owner])
-    visit = pd.DataFrame({"card": owner[inside], "period": period[inside]})
-    visit = visit.groupby(["card", "period"], sort=True).size().rename("stamps").reset_index()
-    card, when, gained = (visit[c].to_numpy(dtype=np.int64) for c in ("card", "period", "stamps"))
-    first = np.append(True, card[1:] != card[:-1]) if len(card) else np.zeros(0, dtype=bool)
-    before = np.where(first, -1, np.append(-1, when[:-1])) if len(card) else when
+    card, when, gained = _visits(owner[inside], period[inside])
+    start = _starts(card)
+    before = np.append(-1, when[:-1])[: len(when)]
+    before[start] = -1
     running = np.cumsum(gained) - gained
-    level = (
-        running - np.repeat(running[first], np.diff(np.append(np.flatnonzero(first), len(card)))) + held[card]
-    )
+    level = held[card] + running - np.repeat(running[start], np.diff(np.append(start, len(card))))
     # the stretch after the last visit, for cards that did not fill
     last = np.full(len(table), -1, dtype=np.int64)
     last[card] = when
@@ -153,10 +161,11 @@ def _progress(cells: pd.DataFrame, progress: Progress) -> Floats:
 def gap_slope(cards: Cards, *, progress: Progress, level: float) -> Estimate | None:
     """Return the slope of log days between visits on progress within completed cards.
 
-    Each card is its own control (fixed effects). Without a gradient the gaps of a completed card
-    are exchangeable, so the slope is zero in expectation; a faster pace near the goal makes it
-    negative. Two stamps on one day count as half a day apart. None with fewer than ten
-    completed cards of three gaps or more.
+    Each card is its own control (fixed effects). Without a gradient the gaps between the stamps
+    of a completed card are exchangeable, so the slope is zero in expectation; a faster pace near
+    the goal makes it negative. The wait for the first stamp is left out, since it starts with the
+    card and not with a stamp. Two stamps on one day count as half a day apart. None with fewer
+    than ten completed cards of three stamps or more.
 
     References:
         Kivetz, Urminsky and Zheng (2006), study 1, who regress inter-purchase times.
@@ -167,14 +176,13 @@ def gap_slope(cards: Cards, *, progress: Progress, level: float) -> Estimate | N
     card, day = cards.stamp_card[kept], cards.stamp_day[kept]
     if int(chosen.sum()) < 10:
         return None
-    first = np.append(True, card[1:] != card[:-1])
-    start = np.flatnonzero(first)
-    length = np.diff(np.append(start, len(card)))
-    previous = np.where(first, table["issued"].to_numpy()[card], np.append(0, day[:-1]))
-    gap = np.log(np.maximum(day - previous, 0.5))
-    rank = np.arange(len(card)) - np.repeat(start, length)
-    cells = table.loc[card, ["required", "endowed"]].assign(stamps=rank)
-    x = _progress(cells, progress)
+    start = _starts(card)
+    rank = np.arange(len(card)) - np.repeat(start, np.diff(np.append(start, len(card))))
+    later = rank > 0
+    gap = np.log(np.maximum(np.diff(day, prepend=0)[later], 0.5))
+    x = _progress(table.loc[card[later], ["required", "endowed"]].assign(stamps=rank[later]), progress)
+    start = start - np.arange(len(start))  # each card gave up its first stamp
+    length = np.diff(np.append(start, len(gap)))
 
     def within(values: Floats) -> Floats:
         centred: Floats = values - np.repeat(np.add.reduceat(values, start) / length, length)
@@ -205,7 +213,7 @@ class HazardResult(Result):
     """Chance of a visit by stamps earned, all cards thrown together.
 
     Attributes:
-        hazard: arm, stamps, periods, visits, estimate, low, high.
+        hazard: arm, stamps, cards, periods, visits, estimate, low, high.
         days: Length of a period.
         level: Level of every interval.
     """
@@ -239,10 +247,12 @@ class HazardResult(Result):
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the pooled rates."""
-        from loyalty_research.plots.progress import hazard_by_stamps
+        """Draw the pooled rates of five cards or more."""
+        from loyalty_research.plots.progress import FEW, hazard_by_stamps
 
-        return hazard_by_stamps(self.hazard, unit=_period_label(self.days), ax=ax)
+        return hazard_by_stamps(
+            self.hazard[self.hazard["cards"] >= FEW], unit=_period_label(self.days), ax=ax
+        )
 
 
 def _period_label(days: int) -> str:
@@ -250,18 +260,23 @@ def _period_label(days: int) -> str:
 
 
 def pooled_hazard(periods: Periods, *, arms: tuple[str, ...], level: float) -> pd.DataFrame:
-    """Return the share of periods with a visit by arm and stamps earned, with Wilson limits."""
+    """Return the share of periods with a visit by arm and stamps earned, with Wilson limits.
+
+    Returns:
+        arm, stamps, cards (that got so far), periods, visits, estimate, low, high.
+    """
     import pandas as pd
 
     rows = pd.DataFrame(
         {
+            "cards": 1,
             "arm": periods.cells["arm"].to_numpy()[periods.cell],
             "stamps": periods.cells["stamps"].to_numpy()[periods.cell],
             "periods": periods.trials,
             "visits": periods.visits,
         }
     )
-    found = rows.groupby(["arm", "stamps"], as_index=False, sort=True)[["periods", "visits"]].sum()
+    found = rows.groupby(["arm", "stamps"], as_index=False, sort=True)[["cards", "periods", "visits"]].sum()
     low, high = wilson_interval(found["visits"], found["periods"], level=level)
     return found.assign(
         arm=[arms[a] for a in found["arm"]], estimate=found["visits"] / found["periods"], low=low, high=high
@@ -279,7 +294,7 @@ class GoalGradientResult(Result):
         sigma: Standard deviation of the cards' intercepts on the link scale.
         pooled: Slope when cards are thrown together: selection and gradient in one.
         gaps: Slope of log gaps within completed cards; None with too few of them.
-        naive: Pooled hazard: arm, stamps, periods, visits, estimate, low, high.
+        naive: Pooled hazard: arm, stamps, cards, periods, visits, estimate, low, high.
         corrected: Hazard of a card of average inclination: the same columns but the counts.
         arms: Arm names, control first.
         progress: ``"share"`` or ``"stamps"``.
@@ -347,10 +362,12 @@ class GoalGradientResult(Result):
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw pooled rates beside those of a card of average inclination."""
-        from loyalty_research.plots.progress import hazard_by_stamps
+        """Draw pooled rates, of five cards or more, beside those of a card of average inclination."""
+        from loyalty_research.plots.progress import FEW, hazard_by_stamps
 
-        return hazard_by_stamps(self.naive, corrected=self.corrected, unit=_period_label(self.days), ax=ax)
+        shown = self.naive[self.naive["cards"] >= FEW]
+        corrected = self.corrected.merge(shown[["arm", "stamps"]], on=["arm", "stamps"])
+        return hazard_by_stamps(shown, corrected=corrected, unit=_period_label(self.days), ax=ax)
 
 
 def _wald(fit: InterceptFit, k: int, *, level: float, method: str, n: int) -> Estimate:

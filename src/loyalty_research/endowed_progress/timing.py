@@ -234,11 +234,11 @@ class TimingResult(Result):
         """Return the cards still followed: group, time, at_risk.
 
         Args:
-            times: Days to read it at; five evenly spaced ones by default.
+            times: Days to read it at; about five round ones by default.
         """
         import pandas as pd
 
-        asked = np.linspace(0, self.tau, 5) if times is None else np.asarray(list(times), dtype=float)
+        asked = _round_days(self.tau) if times is None else np.asarray(list(times), dtype=float)
         rows = []
         for arm, curve in zip(self.arms, self.curves, strict=True):
             # those still there just before a time are those who end then or later
@@ -260,6 +260,15 @@ class TimingResult(Result):
             title=message("First return after the card was issued"),
             ax=ax,
         )
+
+
+def _round_days(tau: float) -> Floats:
+    """Return about five round days from 0 to ``tau``."""
+    rough = tau / 5
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(k * size for k in (1, 2, 5, 10) if k * size >= rough)
+    days: Floats = np.arange(0, tau + 1e-9, step)
+    return days
 
 
 def _normal(value: float, se: float, critical: float, level: float, method: str, n: int) -> Estimate:

@@ -16,7 +16,17 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["completion_bars", "completion_curves", "hazard_by_stamps", "posterior_difference", "power_curve"]
+__all__ = [
+    "FEW",
+    "completion_bars",
+    "completion_curves",
+    "hazard_by_stamps",
+    "posterior_difference",
+    "power_curve",
+]
+
+FEW = 5
+"""Counts of cards below this are not shown."""
 
 
 def _stamps(ax: Axes, row: float, required: int, endowed: int, colour: str) -> None:
@@ -81,16 +91,24 @@ def completion_bars(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return ax
 
 
-def _label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], *, gap: float) -> None:
+def _label_ends(ax: Axes, ends: list[tuple[float, float, str, str]], *, gap: float, top: float) -> None:
     """Write each line's name at its right end, moved apart where they would touch."""
-    placed = -np.inf
-    for x, y, name, colour in sorted(ends, key=lambda e: e[1]):
-        placed = max(y, placed + gap)
+    ordered = sorted(ends, key=lambda e: e[1])
+    heights: list[float] = []
+    for _, y, _, _ in ordered:
+        heights.append(max(y, heights[-1] + gap) if heights else y)
+    over = heights[-1] - top
+    if over > 0:  # push back down from the top
+        heights[-1] = top
+        for i in range(len(heights) - 2, -1, -1):
+            heights[i] = min(heights[i], heights[i + 1] - gap)
+    for (x, _, name, colour), height in zip(ordered, heights, strict=True):
         ax.annotate(
             name,
-            (x, placed),
+            (x, height),
             xytext=(6, 0),
             textcoords="offset points",
+            annotation_clip=False,
             color=colour,
             va="center",
             fontsize=9,
@@ -134,7 +152,7 @@ def completion_curves(
         ax.set_ylim(0, top)
         ax.set_xlim(0, last)
         ax.yaxis.set_major_formatter(lambda v, _: percent(v, digits=0))
-        _label_ends(ax, ends, gap=0.055 * top)
+        _label_ends(ax, ends, gap=0.055 * top, top=top)
         ax.set_xlabel(unit or message("days since the card was issued"))
         ax.set_ylabel(ylabel or message("share completed"))
         ax.set_title(title or message("Completion over time"))
@@ -144,22 +162,17 @@ def completion_curves(
 
 
 def _at_risk(ax: Axes, frame: pd.DataFrame, groups: list[object]) -> None:
-    """Write the cards still followed under the time axis."""
+    """Write the cards still followed under the time axis, small counts as such."""
     place = ax.get_xaxis_transform()
+    ax.set_xticks(np.unique(frame["time"].to_numpy(dtype=float)))
     ax.text(0, -0.2, message("Cards still followed"), transform=place, color=MUTED, fontsize=8.5, ha="left")
     for i, group in enumerate(groups):
         rows, level = frame[frame["group"] == group], -0.26 - 0.06 * i
         for time, count in zip(rows["time"], rows["at_risk"], strict=True):
-            ax.text(time, level, f"{int(count):,}", transform=place, fontsize=8.5, ha="center", color=INK)
-        ax.text(
-            -0.03,
-            level,
-            str(group),
-            transform=ax.transAxes,
-            ha="right",
-            fontsize=8.5,
-            color=SERIES[i % len(SERIES)],
-        )
+            shown = f"<{FEW}" if 0 < count < FEW else f"{int(count):,}"
+            ax.text(time, level, shown, transform=place, fontsize=8.5, ha="center", color=INK)
+        colour = SERIES[i % len(SERIES)]
+        ax.text(-0.045, level, str(group), transform=ax.transAxes, ha="right", fontsize=8.5, color=colour)
 
 
 def hazard_by_stamps(
@@ -285,7 +298,7 @@ def power_curve(
             ax.axvline(mark, color=MUTED, linewidth=1.0, linestyle=DASHES[1])
         ax.set_ylim(0, 1.02)
         ax.set_xlim(0, float(frame["cards"].max()))
-        _label_ends(ax, ends, gap=0.06)
+        _label_ends(ax, ends, gap=0.06, top=1.0)
         ax.yaxis.set_major_formatter(lambda v, _: percent(v, digits=0))
         ax.set_xlabel(message("cards per arm"))
         ax.set_ylabel(message("chance of finding the effect"))

@@ -1,0 +1,202 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from loyalty_research.endowed_progress import CardExperiment
+from loyalty_research.errors import ArgumentError, DesignError
+
+
+@pytest.fixture
+def carwash():
+    return CardExperiment.from_counts({"control": (28, 150), "endowed": (51, 150)}, control="control")
+
+
+def test_carwash_to_the_published_figures(carwash, oracle):
+    result = carwash.completion()
+    got = result["endowed"]
+    near = {"abs": 1e-6, "rel": 0}
+    difference = oracle("carwash_rd_newcombe")["expected"]
+    assert (got.difference.low, got.difference.high) == pytest.approx(difference["ci95"], **near)
+    assert (got.number_needed.low, got.number_needed.high) == pytest.approx(difference["nnt_ci95"], **near)
+    ratios = oracle("carwash_rr_or")["expected"]
+    assert (got.risk_ratio.low, got.risk_ratio.high) == pytest.approx(ratios["rr_ci95_katz"], **near)
+    assert got.odds_ratio.value == pytest.approx(ratios["or"], **near)
+    exact = oracle("carwash_exact_tests")["expected"]
+    assert {t.kind: t.p_value for t in got.tests} == pytest.approx(
+        {
+            "fisher": exact["fisher_two_sided_p"],
+            "boschloo": exact["boschloo_two_sided_p"],
+            "barnard": exact["barnard_pooled_two_sided_p"],
+        },
+        abs=2e-8,
+    )
+    bayes = oracle("carwash_bayes_beta_binomial")["expected"]
+    chances = result.posterior_frame(margins=(0, 0.05, 0.1))["probability"].tolist()
+    assert chances == pytest.approx([bayes[f"pr_diff_gt_{m}"] for m in ("0", "0.05", "0.10")], **near)
+
+
+def test_verdict_names_both_rates_and_the_interval(carwash):
+    said = carwash.completion().verdict()
+    for part in ("34.0%", "18.7%", "15.3 points", "5.4 to 24.9", "6.5"):
+        assert part in said
+
+
+def test_verdict_says_when_nothing_is_established():
+    result = CardExperiment.from_counts({"a": (28, 150), "b": (30, 150)}, control="a").completion()
+    assert "compatible with no effect" in result.verdict()
+    assert math.isnan(result["b"].number_needed.low)
+
+
+def test_verdict_says_when_the_arm_does_harm():
+    result = CardExperiment.from_counts({"a": (51, 150), "b": (28, 150)}, control="a").completion()
+    assert "lowered completion by 15.3 points (95% interval 5.4 to 24.9)" in result.verdict()
+
+
+def test_a_broken_ratio_gives_no_verdict_and_no_finding():
+    result = CardExperiment.from_counts({"a": (28, 150), "b": (80, 250)}, control="a").completion()
+    assert result.verdict().startswith("No verdict: sample ratio")
+    assert [f.status for f in result.findings()] == ["suppressed"]
+    planned = CardExperiment.from_counts(
+        {"a": (28, 150), "b": (80, 250)}, control="a", ratio={"a": 3, "b": 5}
+    ).completion()
+    assert "raised completion" in planned.verdict() or "compatible" in planned.verdict()
+
+
+def test_few_completions_are_not_told():
+    result = CardExperiment.from_counts({"a": (2, 150), "b": (30, 150)}, control="a").completion()
+    (finding,) = result.findings()
+    assert finding.status == "suppressed"
+    assert finding.estimate is None
+    assert "2 of" not in finding.headline
+
+
+def test_findings_carry_the_difference(carwash):
+    (finding,) = carwash.completion().findings(section="The answer")
+    assert finding.id == "completion"
+    assert finding.estimate.value == pytest.approx(23 / 150)
+    assert finding.section == "The answer"
+
+
+def test_several_arms_are_adjusted_by_holm():
+    counts = {"plain": (28, 150), "two given": (44, 150), "five given": (46, 150), "reason": (30, 150)}
+    result = CardExperiment.from_counts(counts, control="plain").completion()
+    frame = result.to_frame()
+    rows = frame[frame["metric"] == "difference"].set_index("group")
+    smallest = rows["p_value"].min()
+    assert rows["p_adjusted"].min() == pytest.approx(3 * smallest)
+    # significant by itself, not among three
+    assert rows.loc["two given", "p_value"] < 0.05 < rows.loc["two given", "p_adjusted"]
+    assert rows.loc["two given", "low"] > 0
+    assert "not established once 3 comparisons" in result.verdict()
+    assert {f.id for f in result.findings()} == {f"completion-{a}" for a in counts if a != "plain"}
+
+
+def test_result_is_tidy_and_json_safe(carwash):
+    result = carwash.completion()
+    assert json.loads(json.dumps(result.to_dict(), allow_nan=False))["kind"] == "CompletionResult"
+    assert result.rates_frame()["completed"].tolist() == [28, 51]
+    assert (result.to_frame()["method"] != "").all()
+    with pytest.raises(ArgumentError, match="no arm 'gold'"):
+        result["gold"]
+
+
+def test_method_is_named_and_checked(carwash):
+    got = carwash.completion(method="miettinen-nurminen")["endowed"].difference
+    assert (got.low, got.high) == pytest.approx((0.0541, 0.2508), abs=5e-5)
+    assert got.method == "miettinen-nurminen"
+    with pytest.raises(ArgumentError, match="method"):
+        carwash.completion(method="score")
+
+
+def test_zero_completions_hold():
+    result = CardExperiment.from_counts({"a": (0, 40), "b": (40, 40)}, control="a").completion()
+    assert result["b"].difference.value == 1
+    assert result["b"].risk_ratio.value == math.inf
+    nothing = CardExperiment.from_counts({"a": (0, 40), "b": (0, 40)}, control="a").completion()
+    assert "compatible with no effect" in nothing.verdict()
+    json.dumps(nothing.to_dict(), allow_nan=False)
+
+
+def test_counts_that_cannot_be():
+    for bad in ((160, 150), (-1, 150), (1.5, 150), (0, 0)):
+        with pytest.raises(ArgumentError, match="arm 'b'"):
+            CardExperiment.from_counts({"a": (1, 10), "b": bad}, control="a")
+    with pytest.raises(DesignError, match="control 'c' is no arm"):
+        CardExperiment.from_counts({"a": (1, 10), "b": (2, 10)}, control="c")
+    with pytest.raises(DesignError, match="needs two"):
+        CardExperiment.from_counts({"a": (1, 10)}, control="a")
+    with pytest.raises(DesignError, match="no positive weight"):
+        CardExperiment.from_counts({"a": (1, 10), "b": (2, 10)}, control="a", ratio={"a": 1, "b": 0})
+    with pytest.raises(DesignError, match="disagree on the arms c"):
+        CardExperiment.from_counts({"a": (1, 10), "b": (2, 10)}, control="a", ratio={"a": 1, "b": 1, "c": 1})
+
+
+def test_counts_have_no_days(carwash):
+    with pytest.raises(ArgumentError, match="by_day"):
+        carwash.completion(by_day=30)
+    for name in ("time_to_completion", "first_gap", "visits", "hazard_by_stamps", "goal_gradient"):
+        with pytest.raises(DesignError, match="needs card events"):
+            getattr(carwash, name)()
+    with pytest.raises(DesignError, match="needs card events"):
+        carwash.economics(margin=1, reward_cost=1)
+
+
+def test_pictures_are_drawn(carwash):
+    result = carwash.completion()
+    ax = result.plot(required={"control": 8, "endowed": 10}, endowed={"control": 0, "endowed": 2})
+    assert any("34.0% (51 of 150)" in t.get_text() for t in ax.texts)
+    posterior = result.plot_posterior(margins=(0.0, 0.05))
+    assert any("97.9%" in t.get_text() for t in posterior.texts)
+
+
+def test_units_and_counts_agree(carwash):
+    import pandas as pd
+
+    units = pd.DataFrame(
+        {
+            "arm": ["control"] * 150 + ["endowed"] * 150,
+            "completed": [1] * 28 + [0] * 122 + [1] * 51 + [0] * 99,
+        }
+    ).sample(frac=1, random_state=1)
+    got = CardExperiment.from_units(units, control="control").completion()
+    pd.testing.assert_frame_equal(got.to_frame(), carwash.completion().to_frame())
+
+
+def test_clusters_widen_the_interval():
+    import pandas as pd
+
+    rng = np.random.default_rng(2)
+    cluster = np.repeat(np.arange(40), 10)
+    chance = np.clip(0.3 + 0.1 * (cluster % 2) + 0.2 * rng.standard_normal(40)[cluster], 0.01, 0.99)
+    units = pd.DataFrame(
+        {"arm": np.where(cluster % 2, "b", "a"), "completed": rng.random(400) < chance, "day": cluster}
+    )
+    plain = CardExperiment.from_units(units, control="a").completion()["b"]
+    robust = CardExperiment.from_units(units, control="a", cluster="day").completion()
+    got = robust["b"]
+    assert got.difference.value == pytest.approx(plain.difference.value)
+    assert got.difference.high - got.difference.low > 1.2 * (plain.difference.high - plain.difference.low)
+    assert "40 clusters" in got.difference.method
+    assert got.posterior is None
+    assert got.tests == ()
+    assert robust.rates[0].high - robust.rates[0].low > 0
+    assert any(c.name == "enough clusters" for c in robust.checks)
+    with pytest.raises(ArgumentError, match="no posterior"):
+        robust.plot_posterior()
+
+
+def test_units_that_break_their_contract():
+    import pandas as pd
+
+    from loyalty_research.errors import ContractError
+
+    units = pd.DataFrame({"arm": ["a", "b", "b"], "completed": [0, 1, 1]})
+    for bad, said in (
+        (units.assign(completed=[0, 1, 2]), r"completed is not 0 or 1 in 1 row \(at position 2\)"),
+        (units.assign(arm=["a", None, "b"]), r"arm is missing in 1 row \(at position 1\)"),
+        (units.drop(columns="completed"), "lacks the columns completed"),
+    ):
+        with pytest.raises(ContractError, match=said):
+            CardExperiment.from_units(bad, control="a")

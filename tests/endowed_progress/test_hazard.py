@@ -1,0 +1,186 @@
+import numpy as np
+import pytest
+from scipy import optimize, special, stats
+
+from loyalty_research.endowed_progress.hazard import (
+    fit_pooled,
+    fit_random_intercept,
+    group_histories,
+    marginal,
+)
+from loyalty_research.errors import ConvergenceError
+
+SHARE = np.concatenate([np.arange(8) / 8, (np.arange(8) + 2) / 10])
+DESIGN = np.column_stack([np.ones(16), SHARE])
+
+
+def trial(rng, alpha, beta, sigma=1.0, per_arm=150, weeks=39):
+    """Rows of cards (card, cell, trials, visits): 8 stamps to earn, or 10 with 2 given."""
+    n = 2 * per_arm
+    first = 8 * np.repeat([0, 1], per_arm)
+    u, earned = rng.normal(0, sigma, n), np.zeros(n, dtype=int)
+    trials, visits = np.zeros((n, 8), dtype=int), np.zeros((n, 8), dtype=int)
+    for _ in range(weeks):
+        live = np.flatnonzero(earned < 8)
+        here = earned[live]
+        visit = rng.random(len(live)) < special.expit(alpha + u[live] + beta * SHARE[first[live] + here])
+        trials[live, here] += 1
+        visits[live, here] += visit
+        earned[live] += visit
+    card, level = np.nonzero(trials)
+    return card, first[card] + level, trials[card, level], visits[card, level], earned == 8
+
+
+def grouped(rng, *args, **options):
+    return group_histories(*trial(rng, *args, **options)[:4])
+
+
+def dense(theta, data, link):
+    """The marginal log-likelihood by brute force: a grid of 601 intercepts, card by card."""
+    z = np.linspace(-8, 8, 601)
+    weight = stats.norm.pdf(z) * (z[1] - z[0])
+    eta = DESIGN @ theta[:-1]
+    ends = np.append(data.start[1:], len(data.row_cell))
+    total = 0.0
+    for start, end, count in zip(data.start, ends, data.count, strict=True):
+        log = np.zeros_like(z)
+        for r in range(start, end):
+            line = eta[data.row_cell[r]] + np.exp(theta[-1]) * z
+            if link == "logit":
+                hit, miss = -np.logaddexp(0, -line), -np.logaddexp(0, line)
+            else:
+                hit, miss = np.log(-np.expm1(-np.exp(line))), -np.exp(line)
+            log += data.visits[r] * hit + (data.trials[r] - data.visits[r]) * miss
+        total += count * special.logsumexp(log, b=weight)
+    return total
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog"])
+def test_likelihood_equals_brute_force(link):
+    data = grouped(np.random.default_rng(6), -2.4, 1.0, per_arm=30)
+    for theta in ([-2.0, 0.5, -0.2], [-3.0, 2.0, 0.6]):
+        got = marginal(np.array(theta), DESIGN, data, link=link, nodes=21)[0]
+        assert got == pytest.approx(dense(np.array(theta), data, link), abs=1e-4)
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog"])
+def test_gradient_and_hessian_are_those_of_the_likelihood(link):
+    data = grouped(np.random.default_rng(7), -2.4, 1.0, per_arm=40)
+    theta, step = np.array([-2.2, 0.7, -0.1]), 1e-5
+
+    def at(change):
+        return marginal(theta + change, DESIGN, data, link=link, nodes=41)
+
+    _, gradient, hessian = at(np.zeros(3))
+    for k, axis in enumerate(np.eye(3) * step):
+        assert gradient[k] == pytest.approx((at(axis)[0] - at(-axis)[0]) / (2 * step), rel=1e-5, abs=1e-4)
+        assert hessian[k] == pytest.approx((at(axis)[1] - at(-axis)[1]) / (2 * step), rel=1e-5, abs=1e-4)
+
+
+def test_fit_is_the_maximum_of_brute_force():
+    data = grouped(np.random.default_rng(8), -2.4, 1.0, per_arm=20)
+    fit = fit_random_intercept(DESIGN, data)
+    found = optimize.minimize(
+        lambda t: -dense(t, data, "logit"), [-2.4, 1.0, 0.0], method="Nelder-Mead",
+        options={"xatol": 1e-4, "fatol": 1e-6},
+    )  # fmt: skip
+    assert fit.log_likelihood == pytest.approx(-found.fun, abs=1e-4)
+    assert [*fit.coefficients, np.log(fit.sigma)] == pytest.approx(found.x.tolist(), abs=5e-3)
+
+
+def test_pooled_fit_equals_logistic_regression():
+    import statsmodels.api as sm
+
+    card, cell, trials, visits, _ = trial(np.random.default_rng(9), -2.4, 1.0)
+    fit = sm.GLM(
+        np.column_stack([visits, trials - visits]), DESIGN[cell], family=sm.families.Binomial()
+    ).fit()
+    got = fit_pooled(DESIGN, group_histories(card, cell, trials, visits))
+    assert got.coefficients == pytest.approx(fit.params, abs=1e-8)
+    assert np.sqrt(np.diag(got.covariance)) == pytest.approx(fit.bse, rel=1e-6)
+    link = sm.families.links.CLogLog()
+    loglog = sm.GLM(
+        np.column_stack([visits, trials - visits]), DESIGN[cell], family=sm.families.Binomial(link=link)
+    ).fit()
+    other = fit_pooled(DESIGN, group_histories(card, cell, trials, visits), link="cloglog")
+    assert other.coefficients == pytest.approx(loglog.params, abs=1e-6)
+
+
+def test_grouping_changes_nothing():
+    card, cell, trials, visits, _ = trial(np.random.default_rng(10), -2.4, 1.0)
+    once = group_histories(card, cell, trials, visits)
+    twice = group_histories(
+        np.concatenate([card, card + 1000]), *(np.tile(v, 2) for v in (cell, trials, visits))
+    )
+    assert len(once.start) < 300
+    assert once.count.sum() == 300
+    assert twice.count.tolist() == (2 * once.count).tolist()
+    one, two = fit_random_intercept(DESIGN, once), fit_random_intercept(DESIGN, twice)
+    assert two.coefficients == pytest.approx(one.coefficients, abs=1e-6)
+    assert two.covariance == pytest.approx(one.covariance / 2, abs=1e-6)
+
+
+def test_no_spread_falls_back_to_the_pooled_fit():
+    # every card behaves exactly alike: less spread than chance alone gives
+    card = np.repeat(np.arange(40), 2)
+    cell, trials, visits = np.tile([0, 1], 40), np.tile([5, 5], 40), np.tile([1, 2], 40)
+    data = group_histories(card, cell, trials, visits)
+    design = np.array([[1.0, 0.0], [1.0, 1.0]])
+    fit = fit_random_intercept(design, data)
+    assert fit.sigma == 0
+    assert fit.coefficients == pytest.approx(
+        special.logit([0.2, 0.4]) @ np.array([[1, -1], [0, 1]]), abs=1e-6
+    )
+
+
+def test_separation_is_no_estimate():
+    card, cell = np.repeat(np.arange(20), 2), np.tile([0, 1], 20)
+    trials, visits = np.tile([4, 4], 20), np.tile([1, 0], 20)
+    with pytest.raises(ConvergenceError, match="no finite maximum"):
+        fit_random_intercept(np.array([[1.0, 0.0], [1.0, 1.0]]), group_histories(card, cell, trials, visits))
+
+
+def repeat(case, trials, seed):
+    rng, rows = np.random.default_rng(seed), []
+    alpha, beta = case["inputs"]["alpha"], case["inputs"]["beta_true"]
+    for _ in range(trials):
+        *rest, done = trial(rng, alpha, beta)
+        data = group_histories(*rest)
+        fit, pooled = fit_random_intercept(DESIGN, data), fit_pooled(DESIGN, data)
+        error, pooled_error = np.sqrt(fit.covariance[1, 1]), np.sqrt(pooled.covariance[1, 1])
+        rows.append(
+            (
+                fit.coefficients[1],
+                abs(fit.coefficients[1] - beta) < 1.959964 * error,
+                pooled.coefficients[1],
+                abs(pooled.coefficients[1]) > 1.959964 * pooled_error,
+                done.mean(),
+            )
+        )
+    return np.mean(rows, axis=0)
+
+
+@pytest.mark.parametrize("trials", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_no_gradient_is_found_where_there_is_none(oracle, trials):
+    case = oracle("null_goal_gradient_selection_artifact")
+    want, near = case["expected"], case["tolerance"]
+    slope, covered, naive, rejected, completed = repeat(case, trials, seed=20)
+    assert slope == pytest.approx(
+        want["random_intercept_slope_mean"], abs=near["random_intercept_slope_mean"]
+    )
+    assert covered == pytest.approx(0.95, abs=3.5 * np.sqrt(0.95 * 0.05 / trials))
+    assert naive == pytest.approx(want["naive_pooled_slope_mean"], abs=near["naive_pooled_slope_mean"])
+    assert rejected >= 0.97
+    assert completed == pytest.approx(want["completion_rate"], abs=near["completion_rate"])
+
+
+@pytest.mark.parametrize("trials", [150, pytest.param(2000, marks=pytest.mark.slow)])
+def test_a_true_gradient_is_recovered(oracle, trials):
+    case = oracle("true_goal_gradient_recovered")
+    want, near = case["expected"], case["tolerance"]
+    slope, covered, naive, _, _ = repeat(case, trials, seed=21)
+    assert slope == pytest.approx(
+        want["random_intercept_slope_mean"], abs=near["random_intercept_slope_mean"]
+    )
+    assert covered == pytest.approx(want["coverage"], abs=near["coverage"])
+    assert naive == pytest.approx(want["naive_pooled_slope_mean"], abs=near["naive_pooled_slope_mean"])

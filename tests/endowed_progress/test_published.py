@@ -1,0 +1,32 @@
+import pytest
+
+from loyalty_research.endowed_progress import published
+from loyalty_research.errors import ArgumentError
+
+
+def test_both_readings_give_the_printed_percentages():
+    carwash = published("nunes-dreze-2006")
+    assert set(carwash.readings) == {"28", "29"}
+    for counts in carwash.readings.values():
+        printed = {arm: round(100 * x / n) for arm, (x, n) in counts.items()}
+        assert printed == {"control": 19, "endowed": 34}
+    assert "2006" in carwash.citation
+
+
+def test_arms_ask_for_the_same_paid_stamps():
+    carwash = published("nunes-dreze-2006")
+    paid = {a: carwash.required[a] - carwash.endowed[a] for a in carwash.required}
+    assert paid == {"control": 8, "endowed": 8}
+
+
+def test_first_reading_is_the_default():
+    carwash = published("nunes-dreze-2006")
+    assert carwash.experiment().completion().outcomes.completed == (28, 51)
+    assert carwash.experiment("29").completion().outcomes.completed == (29, 51)
+
+
+def test_unknown_names_list_the_known():
+    with pytest.raises(ArgumentError, match="nunes-dreze-2006"):
+        published("kivetz")
+    with pytest.raises(ArgumentError, match="28, 29"):
+        published("nunes-dreze-2006").experiment("30")
