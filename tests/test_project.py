@@ -170,6 +170,15 @@ def test_importing_the_package_is_quick_and_loads_nothing_heavy():
     pytest.fail(f"import cost {min(seconds):.2f} CPU seconds")
 
 
+def test_functions_win_over_submodules_of_the_same_name():
+    code = (
+        "import loyalty_research as lr\nfrom loyalty_research.provenance import versions\n"
+        "from loyalty_research.simulate import simulate\nassert lr.simulate is simulate\n"
+        "assert isinstance(lr.provenance, type(simulate))\nassert lr.Estimate.__name__ == 'Estimate'\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 # --- sentences ---------------------------------------------------------------------------------
 
 

@@ -11,7 +11,9 @@ Examples:
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -106,12 +108,25 @@ __all__ = [
 ]
 
 
+class _Package(ModuleType):
+    """A package whose functions win over submodules of the same name.
+
+    Importing ``loyalty_research.provenance`` anywhere sets the attribute ``provenance`` to that
+    module, and ``lr.provenance(...)`` would then call a module.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, ModuleType) and _NAMES.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
-        value = getattr(import_module(f"loyalty_research.{_NAMES[name]}"), name)
-        # set here, since importing a submodule of the same name would leave the module in its place
-        globals()[name] = value
-        return value
+        return getattr(import_module(f"loyalty_research.{_NAMES[name]}"), name)
     if name in _MODULES:
         return import_module(f"loyalty_research.{name}")
     raise AttributeError(f"module 'loyalty_research' has no attribute {name!r}")
