@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -95,13 +96,88 @@ LIMITS = "# Limits\n\n### What is not known\n\nWhy they stop."
 def demo(tmp_path_factory, package):
     """A project whose one notebook shows everything a page can hold, and a report that fails."""
     project = _shared.Project(tmp_path_factory.mktemp("demo") / "project", package)
-    cells = (LOAD, "# The answer", FINDINGS, SHOW, EVIDENCE, TABLE, FIGURE, FRAME, "print('printed')", "# Checks")
+    cells = (
+        LOAD,
+        "# The answer",
+        FINDINGS,
+        SHOW,
+        EVIDENCE,
+        TABLE,
+        FIGURE,
+        FRAME,
+        "print('printed')",
+        "# Checks",
+    )
     cells += (CHECKS, LIMITS, "# Provenance", PROVENANCE)
     cell = 'inactivity_days: int = 90  # days without an order\nlabel: str = "none"  # a word\n'
-    project.add("demo", *cells, parameters=cell, question=QUESTION, entry={"title": "When do customers stop buying?"})
+    project.add(
+        "demo", *cells, parameters=cell, question=QUESTION, entry={"title": "When do customers stop buying?"}
+    )
     project.add("second", entry={"sensitivity": "restricted", "parameters": {"size": 4}})
     project.add("broken", "1 / 0")
     done = project.run("report", "--jobs", "2")
     assert done.returncode == 1, done.stderr
     assert done.stdout.count("made in") == 2, done.stdout
     return project
+
+
+@dataclass
+class Inspected:
+    """What was seen when a page was opened."""
+
+    violations: list
+    outside: list
+    errors: list
+    scroll_width: int
+
+
+@pytest.fixture(scope="session")
+def browser(chromium):
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as started:
+        found = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def open_page(browser):
+    """Open a page of a site; what it asks of the network and its errors are kept on it."""
+    contexts = []
+
+    def open_page(site, name, *, scheme="light", width=1280, script=True):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme=scheme, java_script_enabled=script
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.asked, page.errors = [], []
+        page.on("request", lambda request: page.asked.append(request.url))
+        page.on("pageerror", lambda error: page.errors.append(str(error)))
+        page.on("console", lambda said: page.errors.append(said.text) if said.type == "error" else None)
+        page.goto((site / f"{name}.html").as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def inspected(open_page, axe_source):
+    """Open a page, let axe-core judge it, and return what was seen."""
+
+    def inspected(site, name, *, scheme, width):
+        page = open_page(site, name, scheme=scheme, width=width)
+        outside = [url for url in page.asked if not url.startswith(("file:", "data:"))]
+        own = [url for url in page.asked if url.startswith("file:")]
+        page.evaluate(axe_source)
+        result = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+        violations = [
+            (v["id"], [node["html"][:120] for node in v["nodes"][:3]]) for v in result["violations"]
+        ]
+        width = page.evaluate("document.documentElement.scrollWidth")
+        return Inspected(violations, outside + own[1:], page.errors, width)
+
+    return inspected

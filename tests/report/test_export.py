@@ -1,0 +1,100 @@
+import json
+
+import pandas as pd
+import pytest
+
+import loyalty_research as lr
+from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.report import export
+
+
+def simulated(out, **changes):
+    said = []
+    asked = {"customers": 60, "seed": 3, "truth": {}, "out": out, "force": False, "say": said.append}
+    export.write_simulated("none", **{**asked, **changes})
+    return said
+
+
+def test_a_simulation_can_be_opened_again_and_keeps_its_truth(tmp_path):
+    out = tmp_path / "new" / "shop"
+    said = simulated(out)
+    made, opened = lr.simulate("none", customers=60, seed=3), lr.open_dataset(out)
+    assert set(opened.tables) == set(made.tables)
+    for table in made.tables:
+        pd.testing.assert_frame_equal(opened.frame(table), made.frame(table), check_like=True)
+    known = json.loads((out / "truth.json").read_text())
+    assert (known["kind"], known["customers"], known["seed"]) == ("none", 60, 3)
+    assert known["truth"] == json.loads(json.dumps(made.truth, default=str))
+    assert said[-1].endswith("truth.json: the true parameters")
+    assert [p.name for p in out.parent.iterdir()] == ["shop"]
+
+
+def test_files_are_replaced_only_when_asked_and_only_a_simulation(tmp_path):
+    out = tmp_path / "shop"
+    simulated(out)
+    before = sorted(p.name for p in out.iterdir())
+    with pytest.raises(ArgumentError, match="--force to replace"):
+        simulated(out)
+    (out / "old.parquet").write_bytes(b"")
+    simulated(out, force=True)
+    assert sorted(p.name for p in out.iterdir()) == before
+    (out / "truth.json").unlink()
+    with pytest.raises(ArgumentError, match="no simulation"):
+        simulated(out, force=True)
+
+
+def test_a_fault_leaves_nothing_behind(tmp_path, monkeypatch):
+    with pytest.raises(ArgumentError):
+        simulated(tmp_path / "shop", truth={"nonsense": 1})
+
+    def full(*words):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(export, "_write_table", full)
+    with pytest.raises(OSError, match="disk full"):
+        simulated(tmp_path / "shop")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture
+def shop(tmp_path):
+    simulated(tmp_path / "shop")
+    return str(tmp_path / "shop")
+
+
+def summarised(name, out, **changes):
+    asked = {"summaries": None, "unit": "D", "inactivity_days": 60, "period": "M", "as_of": None}
+    said = []
+    export.write_summaries(name, **{**asked, "out": out, "force": False, "say": said.append, **changes})
+    return said
+
+
+def test_summaries_are_those_of_the_package(shop, tmp_path):
+    out = tmp_path / "out"
+    summarised(shop, out, summaries=["purchases", "inactivity_gaps", "cohorts", "purchases"], unit="W")
+    source = lr.open_dataset(shop)
+    orders = source.tables["transactions"]
+    expected = {
+        "purchases": lr.summaries.purchases(orders, unit="W", observation_end=source.as_of).reset_index(),
+        "inactivity_gaps": lr.summaries.inactivity_gaps(
+            orders, inactivity_days=60, as_of=source.as_of
+        ).reset_index(),
+        "cohorts": lr.summaries.cohorts(orders, as_of=source.as_of),
+    }
+    for name, frame in expected.items():
+        found = pd.read_parquet(out / f"{name}.parquet")
+        pd.testing.assert_frame_equal(found, frame, check_dtype=False)
+
+
+def test_summaries_are_replaced_only_when_asked(shop, tmp_path):
+    out = tmp_path / "out"
+    assert summarised(shop, out)[0].startswith(f"{out / 'purchases.parquet'}: ")
+    with pytest.raises(ArgumentError, match="is there already"):
+        summarised(shop, out)
+    summarised(shop, out, force=True)
+
+
+def test_summaries_need_transactions(tmp_path):
+    with pytest.raises(ContractError, match="no table transactions"):
+        summarised("carwash", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
