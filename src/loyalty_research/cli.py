@@ -7,7 +7,9 @@ usage, with one message and nothing written. Everything heavy is imported inside
 from __future__ import annotations
 
 import argparse
+import io
 import json
+import os
 import sys
 import textwrap
 from pathlib import Path
@@ -377,8 +379,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not hasattr(options, "ids") or any(word.startswith("-") for word in rest):
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         options.ids += rest
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that lacks a character gets a question mark
+            stream.reconfigure(errors="replace")
     try:
         code: int = options.act(options)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read the output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         sys.stderr.write("loyalty: stopped; finished pages are in place\n")
         return 130

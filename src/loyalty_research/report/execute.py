@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.errors import LoyaltyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 __all__ = ["LIMITS", "RunFailedError", "execute", "kernel_environment", "unrun_cells"]
 
@@ -52,6 +53,7 @@ def kernel_environment(folder: Path) -> dict[str, str]:
         "JUPYTER_CONFIG_DIR": str(folder / "config"),
         "JUPYTER_PLATFORM_DIRS": "1",
         "IPYTHONDIR": str(folder / "ipython"),
+        **({} if os.access(Path.home(), os.W_OK) else {"MPLCONFIGDIR": str(folder / "matplotlib")}),
         **LIMITS,
     }
 

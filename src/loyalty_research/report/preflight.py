@@ -63,6 +63,10 @@ def _faults(questions: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Answer on standard output, as JSON, with what is wrong with the datasets asked for."""
     faults = _faults(json.loads(sys.stdin.read()))
+    if not faults:
+        # on a new machine this makes matplotlib's list of fonts, which would otherwise be made,
+        # with a message on the error stream, in the first cell that draws
+        import matplotlib.font_manager  # noqa: F401
     sys.stdout.write("\n" + json.dumps(faults) + "\n")
 
 

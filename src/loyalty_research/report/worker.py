@@ -47,13 +47,18 @@ def run_job(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None
         )
         result = _stage_page(job, _tidied(job, raw), stage)
     except RunFailedError as error:
-        kept = _tidied(job, raw) if raw.exists() else None
-        if kept is not None:
-            _write(stage / f"{job['id']}.ipynb", kept)
-        message = collect.without_places(str(error), root=Path(job["root"]), site=Path(job["site"]))
-        result = {"event": "failed", "message": message, "notebook": kept is not None}
+        result = _failed(job, str(error), raw)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is this report that failed
+        result = _failed(job, f"{type(error).__name__}: {' '.join(str(error).split())}", raw)
     raw.unlink(missing_ok=True)
     send({**result, "duration": round(time.monotonic() - started, 2)})
+
+
+def _failed(job: dict[str, Any], message: str, raw: Path) -> dict[str, Any]:
+    if raw.exists():
+        _write(raw.with_name(f"{job['id']}.ipynb"), _tidied(job, raw))
+    message = collect.without_places(message, root=Path(job["root"]), site=Path(job["site"]))
+    return {"event": "failed", "message": message, "notebook": raw.exists()}
 
 
 def _tidied(job: dict[str, Any], raw: Path) -> dict[str, Any]:
