@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -31,7 +34,6 @@ from loyalty_research.errors import ContractError
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from loyalty_research.data.catalogue import Definition
     from loyalty_research.data.contract import Table
@@ -75,6 +77,8 @@ def connect(engine: Mapping[str, Any], where: str) -> duckdb.DuckDBPyConnection:
         ContractError: When DuckDB refuses a setting.
     """
     settings: dict[str, Any] = {key: str(value) for key, value in engine.items() if key != "kind"}
+    # DuckDB's default would be a folder .tmp wherever the notebook happens to run
+    settings.setdefault("temp_directory", str(Path(tempfile.gettempdir(), f"loyalty-duckdb-{os.getpid()}")))
     # an extension is fetched only where a source asks for one, never by surprise
     settings["autoinstall_known_extensions"] = "false"
     try:
