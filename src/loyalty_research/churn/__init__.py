@@ -5,6 +5,7 @@ from loyalty_research.churn.curves import CumulativeHazards, KaplanMeier, Nelson
 from loyalty_research.churn.data import ChurnData, Removed
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
+from loyalty_research.churn.membership import MemberComparison, compare_members
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
 from loyalty_research.churn.transactions import (
     InactivitySweep,
@@ -22,6 +23,7 @@ __all__ = [
     "InactivitySweep",
     "KaplanMeier",
     "LogRankTest",
+    "MemberComparison",
     "NelsonAalen",
     "OneTimeBuyers",
     "PHTest",
@@ -30,6 +32,7 @@ __all__ = [
     "SurvivalCurves",
     "add_segments",
     "common_horizon",
+    "compare_members",
     "inactivity_sweep",
     "logrank_test",
     "one_time_buyers",

@@ -35,6 +35,7 @@ class Design:
         levels: Levels of each categorical covariate, the reference first.
         formula: The formula, or None when columns were listed.
         spec: formulaic's model spec, or None.
+        needed: Columns a formula reads.
     """
 
     terms: tuple[str, ...]
@@ -42,6 +43,7 @@ class Design:
     levels: dict[str, tuple[Any, ...]]
     formula: str | None = None
     spec: Any = None
+    needed: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,9 +53,7 @@ class Design:
     @property
     def inputs(self) -> tuple[str, ...]:
         """Columns the data must have."""
-        if self.spec is None:
-            return self.names
-        return tuple(sorted(str(v) for v in self.spec.required_variables))
+        return self.names if self.spec is None else self.needed
 
     def matrix(self, frame: pd.DataFrame, table: str = "covariates") -> Floats:
         """Return the model columns of a frame, shape ``(rows, terms)``.
@@ -64,7 +64,7 @@ class Design:
         _complete(frame, self.inputs, table)
         if self.spec is not None:
             _known_levels(frame, self.levels, table)
-            return _formulaic(self.spec, frame)
+            return _formulaic(self.spec, frame[list(self.needed)])
         columns = [_columns(frame[name], name, self.levels, table) for name in self.names]
         return np.column_stack(columns) if columns else np.zeros((len(frame), 0))
 
@@ -168,14 +168,17 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
             levels[name] = found
         else:
             _check_number(frame[name], name, table)
-    matrix = parsed.get_model_matrix(_tidy(frame, needed))
+    try:
+        matrix = parsed.get_model_matrix(_tidy(frame, needed))
+    except FormulaicError as error:
+        raise ArgumentError(f"the formula {formula!r} cannot be evaluated: {error}") from error
     spec = matrix.model_spec
     terms = [str(c) for c in matrix.columns if c != "Intercept"]
     if not terms:
         raise ArgumentError(f"the formula {formula!r} names no covariate")
     owner = {column: str(term) for term, columns in spec.term_indices.items() for column in columns}
     variables = [owner[i] for i, c in enumerate(matrix.columns) if c != "Intercept"]
-    return Design(tuple(terms), tuple(variables), levels, formula, spec)
+    return Design(tuple(terms), tuple(variables), levels, formula, spec, tuple(needed))
 
 
 def encode(design: Design, frame: pd.DataFrame, table: str = "covariates") -> Encoded:
@@ -274,7 +277,6 @@ def _tidy(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 
 
 def _formulaic(spec: Any, frame: pd.DataFrame) -> Floats:
-    needed = sorted(str(v) for v in spec.required_variables)
-    matrix: pd.DataFrame = spec.get_model_matrix(frame[needed])
+    matrix: pd.DataFrame = spec.get_model_matrix(frame)
     columns = [c for c in matrix.columns if c != "Intercept"]
     return matrix[columns].to_numpy(dtype=np.float64)

@@ -119,7 +119,7 @@ def _counts_beneath(ax: Axes, at_risk: pd.DataFrame, groups: list[Any]) -> None:
     times = times[(times >= left) & (times <= right + 1e-9)]
     ax.set_xticks(times)
     transform = ax.get_xaxis_transform()
-    top, height = -0.20, 0.07
+    top, height = -0.17, 0.07
     ax.text(
         0, top, message("Number at risk"), transform=transform, color=MUTED, ha="left", va="top", fontsize=9
     )

@@ -1,0 +1,110 @@
+import numpy as np
+import pandas as pd
+import pytest
+from lifelines.datasets import load_lung
+
+from loyalty_research.churn import ChurnData, KaplanMeier, NelsonAalen
+from loyalty_research.errors import ArgumentError, ContractError
+
+
+@pytest.fixture(scope="module")
+def lung():
+    return ChurnData.from_durations(load_lung(), duration="time", event="status")
+
+
+def test_medians_by_sex_equal_r(lung, oracle):
+    case = oracle("lung_km_median_by_sex")
+    curves = KaplanMeier(interval="log").fit(lung, by="sex")
+    assert curves.median_.tolist() == case["expected"]
+    rows = curves.to_frame()
+    assert rows["low"].tolist() == case["expected_low"]
+    assert rows["high"].tolist() == case["expected_high"]
+
+
+def test_nelson_aalen_equals_r(lung, oracle):
+    case = oracle("lung_nelson_aalen_180_365")
+    found = NelsonAalen().fit(lung).cumulative_hazard_at([180, 365])
+    assert np.allclose([*found["estimate"], *found["se"]], case["expected"], atol=case["tolerance"], rtol=0)
+
+
+def test_at_risk_table_counts_people():
+    frame = pd.DataFrame(
+        {"duration": [5, 10, 10, 20, 30], "event": [1, 1, 0, 1, 0], "entry": [0, 0, 5, 10, 0]}
+    )
+    data = ChurnData.from_durations(frame, entry="entry")
+    found = KaplanMeier().fit(data).at_risk_table([0, 5, 10, 20, 30])
+    # rows 3 and 4 enter at 5 and 10 and are not at risk at those instants
+    assert found["at_risk"].tolist() == [3, 3, 3, 2, 1]
+    assert found["events"].tolist() == [0, 1, 2, 3, 3]
+    assert found["censored"].tolist() == [0, 0, 1, 1, 2]
+
+
+def test_curve_is_one_at_zero_and_unknown_beyond_the_data(lung):
+    found = KaplanMeier().fit(lung, by="sex").survival_at([0, 2000])
+    assert found["estimate"].tolist()[0] == 1.0
+    male = found[found["group"] == 1]
+    assert male["estimate"].tolist()[0] == 1.0
+    assert male["low"].tolist()[0] == 1.0
+    assert found.loc[found["time"] == 2000, "estimate"].isna().all()
+
+
+def test_levels_keep_their_order():
+    frame = pd.DataFrame({"duration": [5, 6, 7], "event": [1, 1, 1], "size": ["small", "large", "small"]})
+    frame["size"] = pd.Categorical(frame["size"], categories=["small", "medium", "large"], ordered=True)
+    curves = KaplanMeier().fit(ChurnData.from_durations(frame), by="size")
+    assert curves.median_.index.tolist() == ["small", "large"]
+
+
+def test_splitting_does_not_make_exits(lung):
+    frame = load_lung()[["time", "status"]].rename(columns={"time": "stop", "status": "event"})
+    whole = frame.assign(who=np.arange(len(frame)), start=0)
+    cut = whole["stop"] // 2
+    head = whole.assign(stop=cut, event=0)
+    tail = whole.assign(start=cut)
+    split = pd.concat([head[cut > 0], tail])
+    one, two = (
+        KaplanMeier().fit(ChurnData.from_intervals(d, id="who")).survival_function_ for d in (whole, split)
+    )
+    pd.testing.assert_frame_equal(one, two)
+
+
+def test_verdicts_speak_of_the_horizon_or_the_median(lung):
+    assert "day 270" in KaplanMeier().fit(lung, by="sex").verdict()
+    said = KaplanMeier(horizon=365).fit(lung, by="sex").verdict()
+    assert said.startswith("On day 365, 5")
+    assert "'sex 2'" in said
+    assert "nothing is known" in KaplanMeier(horizon=5000).fit(lung).verdict()
+
+
+def test_bad_input_is_refused(lung):
+    with pytest.raises(ContractError, match="no column 'tier' to group by"):
+        KaplanMeier().fit(lung, by="tier")
+    with pytest.raises(ContractError, match="nobody left in 3 intervals"):
+        KaplanMeier().fit(ChurnData.from_durations(pd.DataFrame({"duration": [1, 2, 3], "event": [0, 0, 0]})))
+    with pytest.raises(ContractError, match=r"ph.ecog is missing in 1 row \(at position 13\)"):
+        KaplanMeier().fit(lung, by="ph.ecog")
+    with pytest.raises(ArgumentError, match="interval must be"):
+        KaplanMeier(interval="exact")
+    with pytest.raises(ArgumentError, match="level must lie"):
+        KaplanMeier(level=95)
+    with pytest.raises(ArgumentError, match="horizon must be"):
+        KaplanMeier(horizon=0)
+
+
+def test_weights_count_as_copies():
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame(
+        {"duration": rng.integers(1, 40, 120), "event": rng.integers(0, 2, 120), "w": rng.integers(1, 4, 120)}
+    )
+    copies = frame.loc[frame.index.repeat(frame["w"])]
+    one = KaplanMeier().fit(ChurnData.from_durations(frame, weights="w")).survival_function_
+    two = KaplanMeier().fit(ChurnData.from_durations(copies)).survival_function_
+    assert np.allclose(one.drop(columns="group"), two.drop(columns="group"), equal_nan=True)
+
+
+def test_plot_labels_groups_and_counts(lung):
+    ax = KaplanMeier().fit(lung, by="sex").plot()
+    texts = [t.get_text() for t in ax.texts]
+    assert "Number at risk" in texts
+    assert {"1", "2"} <= set(texts)
+    assert "138" in texts
