@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +149,8 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
 
     try:
         parsed: Any = Formula(formula)
-        needed = sorted(str(v) for v in parsed.required_variables)
+        # formulaic does not see the variables of stateful transforms such as center()
+        named = {str(v) for v in parsed.required_variables} | (_names_in(formula) & set(frame.columns))
     except FormulaicError as error:
         raise ArgumentError(f"the formula {formula!r} cannot be read: {error}") from error
     if hasattr(parsed, "lhs") or "1" not in {str(term) for term in parsed}:
@@ -156,6 +158,7 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
             f"give the right-hand side only and leave the intercept alone (the baseline hazard takes it); "
             f"got {formula!r}"
         )
+    needed = sorted(named)
     _complete(frame, needed, table)
     levels: dict[str, tuple[Any, ...]] = {}
     for name in needed:
@@ -179,6 +182,11 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
     owner = {column: str(term) for term, columns in spec.term_indices.items() for column in columns}
     variables = [owner[i] for i, c in enumerate(matrix.columns) if c != "Intercept"]
     return Design(tuple(terms), tuple(variables), levels, formula, spec, tuple(needed))
+
+
+def _names_in(formula: str) -> set[str]:
+    """Return everything in a formula that could be a column, backquoted names included."""
+    return {quoted or plain for quoted, plain in re.findall(r"`([^`]+)`|([^\W\d][\w.]*)", formula)}
 
 
 def encode(design: Design, frame: pd.DataFrame, table: str = "covariates") -> Encoded:
