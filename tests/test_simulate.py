@@ -1,4 +1,5 @@
 import hashlib
+import json
 import subprocess
 import sys
 
@@ -95,6 +96,17 @@ def test_unknown_kinds_and_parameters_list_the_known_ones():
         lr.simulate("points", customers=3, seed=1)
     with pytest.raises(ArgumentError, match=r"join_control 0.5 is above join_invited 0.35"):
         lr.simulate("points", customers=100, seed=1, join_control=0.5)
+
+
+def test_what_nobody_does_leaves_no_table_and_no_number():
+    made = lr.simulate("points", customers=50, seed=1, join_invited=0, join_control=0)
+    assert "memberships" not in made.tables
+    assert "points_ledger" not in made.tables
+    assert made.truth["effect_per_member"] is None
+    assert made.truth["itt"] == 0
+    json.dumps(made.truth, allow_nan=False)
+    lost = lr.simulate("stamp-card", customers=50, seed=1, loss=1)
+    assert lost.truth["hazards_control"] == [None] * 8
 
 
 def test_the_module_is_the_function_too():

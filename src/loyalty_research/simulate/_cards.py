@@ -13,7 +13,7 @@ from loyalty_research.data import Dataset
 from loyalty_research.i18n import message
 from loyalty_research.simulate._card_truth import chooses_endowed, exact_facts
 from loyalty_research.simulate._population import CURRENCY, LAST_DAY, ZONE, numbered
-from loyalty_research.simulate._truth import stream
+from loyalty_research.simulate._truth import disclosed, stream
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -262,5 +262,5 @@ def stamp_cards(truth: CardTruth, *, customers: int, seed: int) -> Dataset:
         timezone=ZONE,
         as_of=LAST_DAY,
         notices=(message("Every card is made up; the true parameters are in the dataset's truth."),),
-        truth=facts,
+        truth=disclosed(facts),
     )

@@ -36,7 +36,7 @@ from loyalty_research.simulate._programme_tables import (
     ledger_table,
     memberships_table,
 )
-from loyalty_research.simulate._truth import choice, number, stream, whole
+from loyalty_research.simulate._truth import choice, disclosed, number, stream, whole
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -447,7 +447,8 @@ def no_programme(truth: PopulationTruth, *, customers: int, seed: int) -> Datase
 def _dataset(name: str, tables: dict[str, pd.DataFrame], facts: dict[str, Any], text: str) -> Dataset:
     return Dataset.from_frames(
         name,
-        tables,
+        # a shop that nobody joins leaves no memberships and no points
+        {table: frame for table, frame in tables.items() if len(frame)},
         description=text,
         kind="simulated",
         currency=CURRENCY,
@@ -457,5 +458,5 @@ def _dataset(name: str, tables: dict[str, pd.DataFrame], facts: dict[str, Any], 
         notices=(
             message("Every customer and order is made up; the true parameters are in the dataset's truth."),
         ),
-        truth=facts,
+        truth=disclosed(facts),
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from loyalty_research.errors import ArgumentError
 
-__all__ = ["choice", "number", "read_truth", "stream", "whole"]
+__all__ = ["choice", "disclosed", "number", "read_truth", "stream", "whole"]
 
 T = TypeVar("T")
 
@@ -72,6 +72,17 @@ def read_truth(parameters: type[T], kind: str, given: dict[str, Any]) -> T:
             f"{kind!r} has no parameter {', '.join(unknown)}; its parameters are {', '.join(rules)}"
         )
     return parameters(**{name: rules[name].read(name, value) for name, value in given.items()})
+
+
+def disclosed(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return truths as JSON can hold them: what is undefined (no member, say) is None."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, list):
+            return [plain(v) for v in value]
+        return None if isinstance(value, float) and not np.isfinite(value) else value
+
+    return {name: plain(value) for name, value in facts.items()}
 
 
 def stream(seed: int, purpose: str) -> np.random.Generator:
