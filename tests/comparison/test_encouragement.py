@@ -136,7 +136,7 @@ def test_bad_input(invitations):
     table = invitations(500, 2)
     with pytest.raises(ContractError, match="joined is missing or neither 0 nor 1 in 2 rows"):
         compare(table.assign(joined=[2, 5, *table["joined"][2:]]))
-    with pytest.raises(ContractError, match="must hold both 0 and 1|does not differ"):
+    with pytest.raises(ContractError, match=r"must hold both 0 and 1|does not differ"):
         compare(table.assign(joined=0))
     with pytest.raises(ArgumentError, match="cannot be an outcome too"):
         compare(table, Proportion("joined"))

@@ -359,7 +359,16 @@ def _naive(table: Any, plan: Comparison, metrics: Sequence[Metric], received: st
 def _sentence(effect: _Effect, itt: Difference, adjusted: float, control: str, naive: Difference) -> str:
     e = itt.estimate
     text: str
-    if adjusted < 1 - e.level:
+    if adjusted >= 1 - e.level and not e.low <= 0 <= e.high:
+        text = message(
+            "{metric}: the effect of the invitation “{arm}”, {difference} ({interval}), is not clear once the other "
+            "primary comparisons are allowed for.",
+            metric=effect.metric.label,
+            arm=effect.arm,
+            difference=change(e, signed=True),
+            interval=change_interval(e),
+        )
+    elif adjusted < 1 - e.level:
         text = message(
             "{metric}: {treated} among those assigned to “{arm}” against {base} in “{control}”, a difference of "
             "{difference} made by the invitation ({interval}).",

@@ -64,9 +64,10 @@ AUGMENTED = "augmented inverse probability weights, M-estimated"
 OVERLAP = "overlap weights, M-estimated"
 INVERSE = "inverse probability weights, M-estimated"
 ENTROPY = "entropy balancing, M-estimated"
+PLACEBO = "placebo (before)"
+_M = ", M-estimated"
 _LEAST_SHARE = 0.1
 _THIN_SHARE = 0.4
-_ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,9 +265,7 @@ def _agreement_check(found: _Found) -> Check:
     estimates = {name: e.value for (_, name), (e, _) in found.adjusted.items()}
     spread = max(estimates.values()) - min(estimates.values())
     width = found.headline.high - found.headline.low
-    listed = ", ".join(
-        f"{name.removesuffix(', M-estimated')} {change(e)}" for (_, name), (e, _) in found.adjusted.items()
-    )
+    listed = ", ".join(f"{name.removesuffix(_M)} {change(e)}" for (_, name), (e, _) in found.adjusted.items())
     if found.failed:
         listed += "; " + message("not possible: {methods}", methods=", ".join(found.failed))
     return Check(
@@ -305,7 +304,7 @@ def _hidden_cause_check(found: _Found, sample: Sample) -> Check:
 def _placebo(
     frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str
 ) -> tuple[list[Row], list[Check]]:
-    """Run the headline estimator on an outcome from before, which nothing later can have moved."""
+    """Run the default estimators on an outcome from before, which nothing later can have moved."""
     if plan.placebo is None:
         return [], []
     covariates = [c for c in plan.covariates if c != plan.placebo]
@@ -313,36 +312,53 @@ def _placebo(
         raise ContractError(
             f"placebo={plan.placebo!r} is the only covariate: without another, the placebo run has none to adjust for"
         )
-    metric = Mean(plan.placebo)
+    metric, control = Mean(plan.placebo), group_label(plan.control)
     sample = sample_of(frame, treated, metric, covariates, plan.cluster)
     name = message("placebo: {column} before, “{arm}”", column=plan.placebo, arm=arm)
-    try:
-        model = fit_propensity(sample.design.matrix, sample.treated)
-    except NoOverlapError as problem:
-        return [], [Check(name, "not measurable", str(problem))]
-    potential = augmented(sample.design.matrix, sample.treated, sample.outcomes[0], model)
-    estimate = _estimate(potential, sample, metric, AUGMENTED, plan.level)
-    clear = estimate.p_value is not None and estimate.p_value < _ALPHA
-    words = {"difference": change(estimate, signed=True), "interval": estimate.interval(signed=True)}
+    model, _, overlap_check = _overlap(sample, arm, control)
+    if model is None:
+        return [], [Check(name, "not measurable", overlap_check.detail)]
+    rows, clear, said = [], False, []
+    for (_, method), estimator in _estimators(sample, model).items():
+        if method not in (AUGMENTED, OVERLAP) or (method == AUGMENTED and overlap_check.status == "failed"):
+            continue
+        potential = _apply(sample, estimator)
+        estimate = _estimate(potential, sample, metric, method, plan.level)
+        clear = clear or not estimate.low <= 0 <= estimate.high
+        said.append(
+            f"{change(estimate, signed=True)} ({estimate.interval(signed=True)}; {method.removesuffix(_M)})"
+        )
+        extra = {"role": "placebo", "treated": potential.treated, "control": potential.control}
+        rows.append(Row(plan.placebo, estimate, f"{arm} v {control}", PLACEBO, extra))
     if clear:
         detail = message(
-            "the same method finds a difference of {difference} ({interval}) where there can be none: what the "
-            "other covariates measure does not make the groups alike",
-            **words,
+            "the same method finds a difference where there can be none, so what is measured does not make the groups "
+            "alike: {differences}",
+            differences="; ".join(said),
         )
     else:
         detail = message(
-            "the same method finds nothing where there can be nothing: {difference} ({interval})", **words
+            "the same method finds no clear difference where there can be none: {differences}",
+            differences="; ".join(said),
         )
-    row = Row(
-        plan.placebo,
-        estimate,
-        f"{arm} v {group_label(plan.control)}",
-        "placebo (before)",
-        {"role": "placebo", "treated": potential.treated, "control": potential.control},
-    )
-    check = Check(name, "warning" if clear else "passed", detail, p_value=estimate.p_value)
-    return [row], [check]
+    return rows, [Check(name, "warning" if clear else "passed", detail)]
+
+
+def _statements(compared: _Compared, control: str) -> list[Statement]:
+    arm = compared.group.name
+    out = [
+        Statement(slug(f"{one.metric.label} {arm}"), _sentence(one, control), one.headline, caution=True)
+        for one in compared.found
+        if one.adjusted and one.metric.role == "primary"
+    ]
+    if out and compared.placebo_failed:
+        sentence = message(
+            "The same method finds a difference before anything could have caused one, so part of what it finds "
+            "after is still who is in “{arm}”.",
+            arm=arm,
+        )
+        out.append(Statement(slug(f"placebo {arm}"), sentence, caution=True))
+    return out
 
 
 def _sentence(found: _Found, control: str) -> str:
@@ -378,35 +394,47 @@ def _sentence(found: _Found, control: str) -> str:
     return f"{text} {tail}"
 
 
-def _group(
-    frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str, control: str
-) -> tuple[Group, list[_Found], list[Row], list[Check]]:
-    found, rows, checks = [], [], []
-    group: Group | None = None
-    model: Propensity | None = None
-    fitted: tuple[str, ...] = ()
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Everything about one group."""
+
+    group: Group
+    found: tuple[_Found, ...]
+    rows: tuple[Row, ...]
+    checks: tuple[Check, ...]
+    placebo_failed: bool
+
+
+def _group(frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str, control: str) -> _Compared:
+    found: list[_Found] = []
+    rows: list[Row] = []
+    overlaps: list[Check] = []
+    checks: list[Check] = []
+    fitted: dict[tuple[str, ...], tuple[Propensity | None, Group]] = {}
     for metric in plan.metrics:
         covariates = list(dict.fromkeys([*plan.covariates, *metric.covariates]))
         sample = sample_of(frame, treated, metric, covariates, plan.cluster)
         dropped = len(frame) - len(sample.treated)
         # one model serves every metric with the same units and covariates
-        key = (*covariates, str(dropped), *(metric.outcomes if dropped else ()))
-        if key != fitted or group is None:
-            fitted = key
-            model, shown_group, check = _overlap(sample, arm, control)
-            checks.append(check)
-            group = group or shown_group
-        one = _analyse_metric(sample, model, metric, arm, plan.level, dropped)
+        key = (*covariates, "/", *(metric.outcomes if dropped else ()))
+        if key not in fitted:
+            model, group, check = _overlap(sample, arm, control)
+            fitted[key] = model, group
+            overlaps.append(check)
+        one = _analyse_metric(sample, fitted[key][0], metric, arm, plan.level, dropped)
         found.append(one)
         rows += _rows(one, control)
         if one.adjusted:
             checks += [_agreement_check(one), _hidden_cause_check(one, sample)]
-    more_rows, more_checks = _placebo(frame, treated, plan, arm)
-    if group is None:
-        raise ContractError("no metric was compared")
-    balance = [] if group.balance_overlap is None else _balance_checks(group)
-    unique = list(dict.fromkeys(checks))
-    return group, found, [*rows, *more_rows], [*unique[:1], *balance, *more_checks, *unique[1:]]
+    group = next(iter(fitted.values()))[1]
+    placebo_rows, placebo_checks = _placebo(frame, treated, plan, arm)
+    return _Compared(
+        group=group,
+        found=tuple(found),
+        rows=(*rows, *placebo_rows),
+        checks=(*dict.fromkeys(overlaps), *_balance_checks(group), *placebo_checks, *checks),
+        placebo_failed=any(c.status == "warning" for c in placebo_checks),
+    )
 
 
 def _balance_checks(group: Group) -> list[Check]:
@@ -460,22 +488,20 @@ def analyse_observational(plan: Comparison, table: Any) -> ObservationalResult:
     # covariates are checked over all units before anything is estimated
     for metric in plan.metrics:
         covariate_matrix(frame, list(dict.fromkeys([*plan.covariates, *metric.covariates])))
-    groups, rows, checks, statements = [], [], [_no_chance_check()], []
+    groups: list[Group] = []
+    rows: list[Row] = []
+    checks: list[Check] = [_no_chance_check()]
+    statements: list[Statement] = []
     dropped: dict[str, int] = {}
     for arm in arms:
         here = (labels == arm) | (labels == control)
         part = frame.loc[here].reset_index(drop=True)
         treated = (labels[here] == arm).astype(float)
-        group, found, more_rows, more_checks = _group(part, treated, plan, arm, control)
-        groups.append(group)
-        rows += more_rows
-        checks += more_checks
-        for one in found:
-            if one.adjusted and one.metric.role == "primary":
-                sentence = _sentence(one, control)
-                statements.append(
-                    Statement(slug(f"{one.metric.label} {arm}"), sentence, one.headline, caution=True)
-                )
+        compared = _group(part, treated, plan, arm, control)
+        groups.append(compared.group)
+        rows += compared.rows
+        checks += compared.checks
+        statements += _statements(compared, control)
     for metric in plan.metrics:
         name = message("units without {metric}", metric=metric.label)
         dropped[name] = int(frame[list(metric.outcomes)].isna().any(axis=1).sum())

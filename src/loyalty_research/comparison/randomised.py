@@ -235,6 +235,13 @@ def _sentence(d: Difference, adjusted: float, control: str) -> str:
         "interval": change_interval(e),
         "size": change(Estimate(abs(e.value), math.nan, math.nan, e.level, e.method, e.n, e.unit)),
     }
+    if adjusted >= 1 - e.level and not e.low <= 0 <= e.high:
+        return message(
+            "{metric}: {treated} in “{arm}” against {base} in “{control}”; the difference of {difference} ({interval}) is "
+            "not clear once the other primary comparisons are allowed for.",
+            difference=change(e, signed=True),
+            **parts,
+        )
     if adjusted >= 1 - e.level:
         return message(
             "{metric}: {treated} in “{arm}” against {base} in “{control}”, no clear difference ({difference}; {interval}).",
