@@ -30,6 +30,7 @@ __all__ = [
 ]
 
 _DENSE = 1 << 22  # keys up to here are counted in a table instead of sorted
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "integer-na", "empty")
 _GRIDS = (1.0, 7.0)  # whole units, and days written as weeks
 
 
@@ -48,7 +49,8 @@ def columns(df: pd.DataFrame, names: Sequence[str]) -> list[Array]:
     """Return columns of a summary as floats; missing values become NaN.
 
     Raises:
-        ContractError: When ``df`` is no pandas frame, is empty, lacks a column or holds text.
+        ContractError: When ``df`` is no pandas frame, is empty, lacks a column, or a column holds
+            anything but numbers (text, dates, time differences).
     """
     import pandas as pd
 
@@ -70,13 +72,12 @@ def columns(df: pd.DataFrame, names: Sequence[str]) -> list[Array]:
         column = df[name]
         if isinstance(column, pd.DataFrame):
             raise ContractError(f"customer summary: column {name} appears {column.shape[1]} times; keep one")
-        try:
-            out.append(column.to_numpy(dtype=float, na_value=np.nan))
-        except (TypeError, ValueError) as cause:
+        kind = pd.api.types.infer_dtype(column, skipna=True)
+        if kind not in _NUMBERS:
             raise ContractError(
-                f"customer summary, column {name}: values of type {column.dtype} are not numbers; "
-                "convert the column first"
-            ) from cause
+                f"customer summary, column {name}: it holds {kind} values, not numbers; convert the column first"
+            )
+        out.append(column.to_numpy(dtype=float, na_value=np.nan))
     return out
 
 

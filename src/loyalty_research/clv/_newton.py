@@ -56,10 +56,10 @@ def _newton(objective: Objective, start: Array, most: int) -> tuple[Array, float
     theta = start
     value, gradient, hessian = objective(theta)
     for count in range(1, most + 1):
+        if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
+            break
         step, decrement = _ascent(gradient, hessian)
         longest = float(np.abs(step).max())
-        if not np.isfinite(longest):
-            break
         if longest > _STEP:
             step *= _STEP / longest
         if decrement <= _DECREMENT:

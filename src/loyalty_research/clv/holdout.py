@@ -1,8 +1,7 @@
-"""Does the model hold on days it has not seen? Tracking, frequency bins, accuracy by customer."""
+"""Does the model hold on days it has not seen? Frequency bins and accuracy by customer."""
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._frames import columns, histories_of, refuse_rows
+from loyalty_research.clv._intervals import mean_estimate, relative_bias
 from loyalty_research.errors import ArgumentError, ContractError, at_rows
-from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
-from loyalty_research.summaries import daily
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,324 +26,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = [
-    "FrequencyBins",
-    "HoldoutAccuracy",
-    "Tracking",
-    "frequency_bins",
-    "holdout_accuracy",
-    "last_period",
-    "tracking",
-]
-
-_DAYS = {"D": 1.0, "W": 7.0}
-
-
-def _quantile(level: float) -> float:
-    from scipy.special import ndtri
-
-    return float(ndtri((1 + level) / 2))
-
-
-def _mean_estimate(values: Array, level: float, unit: str | None = None) -> Estimate:
-    """Return a mean with its t interval."""
-    from scipy.special import stdtrit
-
-    n, mean = len(values), float(values.mean())
-    if n < 2:
-        return Estimate(mean, math.nan, math.nan, level, "t", n, unit=unit)
-    reach = float(stdtrit(n - 1, (1 + level) / 2)) * float(values.std(ddof=1)) / math.sqrt(n)
-    return Estimate(mean, mean - reach, mean + reach, level, "t", n, unit=unit)
-
-
-def _relative_bias(expected: Array, actual: Array, level: float) -> Estimate:
-    """Return sum(expected)/sum(actual) - 1 with the delta-method interval of a ratio."""
-    n, total = len(actual), float(actual.sum())
-    if total <= 0 or n < 2:
-        return Estimate(math.nan, math.nan, math.nan, level, "ratio, delta method", n, unit="fraction")
-    ratio = float(expected.sum()) / total
-    residual = expected - ratio * actual
-    error = float(residual.std(ddof=1)) * math.sqrt(n) / total
-    reach = _quantile(level) * error
-    return Estimate(
-        ratio - 1, ratio - 1 - reach, ratio - 1 + reach, level, "ratio, delta method", n, unit="fraction"
-    )
-
-
-def _ordinal(value: dt.date | str, name: str) -> int:
-    stamp = pd.to_datetime(value, errors="coerce")
-    if pd.isna(stamp):
-        raise ArgumentError(f"{name} must be a date such as '2024-06-30'; got {value!r}")
-    return int(stamp.toordinal())
-
-
-@dataclass(frozen=True)
-class _Calendar:
-    """Purchase days of the customers born by the end of calibration.
-
-    Attributes:
-        birth: Day of first purchase by customer, shape (n,).
-        customer: Customer of each repeat purchase day, shape (m,).
-        day: That day, shape (m,).
-        ids: Customer ids, sorted, shape (n,).
-        split: Last day of calibration.
-        end: Last day observed.
-        late: Customers left out because their first purchase is after the split.
-    """
-
-    birth: Array
-    customer: Array
-    day: Array
-    ids: pd.Index[Any]
-    split: int
-    end: int
-    late: int
-
-
-def _calendar(
-    transactions: Any, calibration_end: dt.date | str, observation_end: dt.date | str | None
-) -> _Calendar:
-    days = daily(transactions)
-    stamps = days["transacted_date"].to_numpy().astype("datetime64[D]")
-    ordinal = stamps.astype(np.int64) + dt.date(1970, 1, 1).toordinal()
-    split = _ordinal(calibration_end, "calibration_end")
-    end = int(ordinal.max()) if observation_end is None else _ordinal(observation_end, "observation_end")
-    if split >= end:
-        raise ArgumentError(
-            f"the holdout must come after calibration: calibration ends {dt.date.fromordinal(split)} and the "
-            f"last day observed is {dt.date.fromordinal(end)}; choose an earlier calibration_end"
-        )
-    codes, ids = pd.factorize(days["customer_id"], sort=True)
-    birth = np.full(len(ids), np.iinfo(np.int64).max)
-    np.minimum.at(birth, codes, ordinal)
-    born = birth <= split
-    if not born.any():
-        raise ArgumentError(
-            f"nobody bought by calibration_end {dt.date.fromordinal(split)}; the first day of transactions is "
-            f"{dt.date.fromordinal(int(ordinal.min()))}"
-        )
-    repeat = born[codes] & (ordinal > birth[codes]) & (ordinal <= end)
-    position = np.cumsum(born) - 1
-    return _Calendar(
-        birth=birth[born],
-        customer=position[codes[repeat]],
-        day=ordinal[repeat],
-        ids=pd.Index(ids[born], name="customer_id"),
-        split=split,
-        end=end,
-        late=int((~born).sum()),
-    )
-
-
-def _model_days(model: TransactionModel) -> float:
-    unit = model.require_fitted().unit_
-    if unit not in _DAYS:
-        raise ArgumentError(
-            f"dates need the model's time unit: fit with unit='W' or unit='D'; it is {unit!r}"
-        )
-    return _DAYS[unit]
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Tracking(Result):
-    """Repeat purchases per period, actual against what the model expects of new customers.
-
-    Attributes:
-        periods: One row per period: ``end`` (its last day), ``actual``, ``expected``,
-            ``actual_cumulative``, ``expected_cumulative``, ``is_holdout``.
-        calibration_end: Last day of calibration.
-        actual: Repeat purchase days in the holdout.
-        expected: What the model expected.
-        bias: expected/actual - 1 in the holdout.
-        calibration_bias: The same in the calibration period.
-        carried_forward: Holdout purchases if the last stretch of calibration of the same length
-            repeated itself.
-        period_days: Length of a period in days.
-    """
-
-    title: ClassVar[str] = "Repeat purchases in the holdout"
-
-    periods: pd.DataFrame
-    calibration_end: dt.date
-    actual: int
-    expected: float
-    bias: Estimate
-    calibration_bias: Estimate
-    carried_forward: int
-    period_days: int
-
-    def _rows(self) -> Iterable[Row]:
-        n, level = self.bias.n, self.bias.level
-        for name, value in (
-            ("actual holdout purchases", self.actual),
-            ("expected holdout purchases", self.expected),
-            ("last period carried forward", self.carried_forward),
-        ):
-            yield Row(name, Estimate(float(value), math.nan, math.nan, level, "count", n))
-        yield Row("relative bias, holdout", self.bias)
-        yield Row("relative bias, calibration", self.calibration_bias)
-
-    def _verdict(self) -> str:
-        if math.isnan(self.bias.value):
-            return message("Nobody bought again in the holdout, so the model cannot be tracked there.")
-        word = message("more") if self.bias.value >= 0 else message("fewer")
-        naive = self.carried_forward / self.actual - 1
-        return message(
-            "In the holdout the model expected {expected} repeat purchases and {actual} happened: {gap} {word} "
-            "({interval}). Carrying the last stretch of calibration forward would have been off by {naive}.",
-            expected=number(self.expected, digits=0),
-            actual=f"{self.actual:,}",
-            gap=percent(abs(self.bias.value)),
-            word=word,
-            interval=self.bias.interval(signed=True),
-            naive=percent(naive, signed=True),
-        )
-
-    def plot(self, ax: Axes | None = None, *, cumulative: bool = True) -> Axes:
-        """Draw actual and expected purchases with the start of the holdout marked."""
-        from loyalty_research.plots.clv import tracking as draw
-
-        return draw(self.periods, ax=ax, calibration_end=self.calibration_end, cumulative=cumulative)
-
-
-def tracking(
-    model: TransactionModel,
-    transactions: Any,
-    *,
-    calibration_end: dt.date | str,
-    observation_end: dt.date | str | None = None,
-    period_days: int = 7,
-    level: float = 0.95,
-) -> Tracking:
-    """Compare purchases over time with what the model expects, before and after calibration.
-
-    The model is asked what customers born on their dates would do on average, knowing nothing
-    else of them: E[X(t)] summed over first-purchase dates. Periods are counted back and forth
-    from the end of calibration, so that none straddles it.
-
-    Args:
-        model: Fitted on purchases until ``calibration_end``.
-        transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount``, or what
-            ``summaries.daily`` returned.
-        calibration_end: Last day of calibration, that day included.
-        observation_end: Last day observed; by default the last day in the table.
-        period_days: Length of a period.
-        level: Coverage the intervals aim at.
-
-    Returns:
-        Purchases per period and in the holdout. Customers first seen after ``calibration_end``
-        are left out and counted in the checks.
-
-    Raises:
-        ArgumentError: When the holdout would overlap calibration, or the model has no time unit.
-        ContractError: When the transactions break the contract.
-
-    References:
-        Fader, Hardie and Lee (2005), Marketing Science 24(2), figures 3 and 4.
-    """
-    check_level(level)
-    if not (isinstance(period_days, int) and period_days > 0):
-        raise ArgumentError(f"period_days must be a whole number above 0; got {period_days!r}")
-    scale = _model_days(model)
-    seen = _calendar(transactions, calibration_end, observation_end)
-    back = -((seen.split - int(seen.birth.min())) // -period_days)
-    ends = seen.split + period_days * np.arange(-back, (seen.end - seen.split) // period_days + 1)
-    counted = np.searchsorted(np.sort(seen.day), ends, side="right")
-    cumulative = _cohort_expectation(model, seen.birth, ends, scale)
-    periods = pd.DataFrame(
-        {
-            "end": (ends[1:] - dt.date(1970, 1, 1).toordinal())
-            .astype("datetime64[D]")
-            .astype("datetime64[s]"),
-            "actual": np.diff(counted),
-            "expected": np.diff(cumulative),
-            "actual_cumulative": counted[1:],
-            "expected_cumulative": cumulative[1:],
-            "is_holdout": ends[1:] > seen.split,
-        }
-    )
-    n = len(seen.birth)
-    before = _expected_between(model, seen.birth, seen.birth.min(), seen.split, scale)
-    after = _expected_between(model, seen.birth, seen.split, seen.end, scale)
-    early = np.bincount(seen.customer[seen.day <= seen.split], minlength=n)
-    late = np.bincount(seen.customer[seen.day > seen.split], minlength=n)
-    left_out = Check(
-        message("Customers first seen in the holdout"),
-        "passed",
-        message("{count} left out: the model is about customers known at the split", count=f"{seen.late:,}"),
-    )
-    return Tracking(
-        periods,
-        calibration_end=dt.date.fromordinal(seen.split),
-        actual=int(late.sum()),
-        expected=float(after.sum()),
-        bias=_relative_bias(after, late, level),
-        calibration_bias=_relative_bias(before, early, level),
-        carried_forward=int(_last_stretch(seen).sum()),
-        period_days=period_days,
-        checks=(left_out,),
-    )
-
-
-def _cohort_expectation(model: TransactionModel, birth: Array, ends: Array, scale: float) -> Array:
-    """Return the expected cumulative repeat purchases of all customers by each day in ``ends``."""
-    born, count = np.unique(birth, return_counts=True)
-    ages = np.maximum(ends[:, None] - born[None, :], 0)
-    distinct, where = np.unique(ages, return_inverse=True)
-    expected = np.asarray(model.expected_purchases(distinct / scale))[where].reshape(ages.shape)
-    return np.asarray(expected @ count, dtype=float)
-
-
-def _expected_between(model: TransactionModel, birth: Array, start: int, end: int, scale: float) -> Array:
-    """Return each customer's unconditional expected repeat purchases in (start, end]."""
-    born, where = np.unique(birth, return_inverse=True)
-    until = np.asarray(model.expected_purchases((end - born) / scale))
-    by_start = np.asarray(model.expected_purchases(np.maximum(start - born, 0) / scale))
-    return np.asarray((until - by_start)[where], dtype=float)
-
-
-def _last_stretch(seen: _Calendar) -> Array:
-    """Return each customer's repeat purchase days in the last days of calibration."""
-    length = seen.end - seen.split
-    recent = (seen.day <= seen.split) & (seen.day > seen.split - length)
-    return np.bincount(seen.customer[recent], minlength=len(seen.birth))
-
-
-def last_period(
-    transactions: Any,
-    *,
-    calibration_end: dt.date | str,
-    observation_end: dt.date | str | None = None,
-) -> pd.Series[float]:
-    """Forecast the holdout by repeating the last stretch of calibration of the same length.
-
-    The simplest forecast anybody could make, and therefore the one a model must beat.
-
-    Args:
-        transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount``, or what
-            ``summaries.daily`` returned.
-        calibration_end: Last day of calibration, that day included.
-        observation_end: Last day observed; by default the last day in the table.
-
-    Returns:
-        Repeat purchase days of each customer in the stretch, indexed by ``customer_id``.
-
-    Raises:
-        ArgumentError: When the holdout would overlap calibration.
-        ContractError: When the transactions break the contract.
-
-    Examples:
-        >>> import pandas as pd
-        >>> lines = pd.DataFrame({
-        ...     "customer_id": ["a", "a", "a", "b"],
-        ...     "transacted_date": pd.to_datetime(["2024-01-01", "2024-01-28", "2024-02-20", "2024-01-03"]),
-        ...     "amount": [10.0, 30.0, 50.0, 8.0],
-        ... })
-        >>> last_period(lines, calibration_end="2024-01-31", observation_end="2024-02-10").to_dict()
-        {'a': 1.0, 'b': 0.0}
-    """
-    seen = _calendar(transactions, calibration_end, observation_end)
-    return pd.Series(_last_stretch(seen).astype(float), index=seen.ids, name="last_period")
+__all__ = ["FrequencyBins", "HoldoutAccuracy", "frequency_bins", "holdout_accuracy"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -570,11 +252,11 @@ def holdout_accuracy(
     return HoldoutAccuracy(
         total_actual=float(actual.sum()),
         total_expected=float(expected.sum()),
-        bias=_relative_bias(expected, actual, level),
-        mean_error=_mean_estimate(errors, level),
-        mae=(_mean_estimate(np.abs(errors), level), _mean_estimate(np.abs(others), level)),
+        bias=relative_bias(expected, actual, level),
+        mean_error=mean_estimate(errors, level),
+        mae=(mean_estimate(np.abs(errors), level), mean_estimate(np.abs(others), level)),
         rmse=(float(np.sqrt(np.mean(errors**2))), float(np.sqrt(np.mean(others**2)))),
-        gain=_mean_estimate(others**2 - errors**2, level),
+        gain=mean_estimate(others**2 - errors**2, level),
         by_frequency=_by_frequency(x, actual, expected, naive, most=most, level=level),
         benchmark=name,
         revenue=None if spend_model is None else _revenue(spend_model, df, expected, actual, level),
@@ -589,7 +271,7 @@ def _by_frequency(
         chosen = x >= n if n == most else x == n
         if not chosen.any():
             continue
-        mean = _mean_estimate(actual[chosen], level)
+        mean = mean_estimate(actual[chosen], level)
         rows.append(
             {
                 "purchases": f"{n}+" if n == most else str(n),
@@ -610,4 +292,4 @@ def _revenue(
     (each,) = columns(df, ("monetary_value_holdout",))
     earned = np.where(actual > 0, actual * np.nan_to_num(each), 0.0)
     forecast = expected * spend_model.conditional_expected_spend(df).to_numpy()
-    return float(earned.sum()), float(forecast.sum()), _relative_bias(forecast, earned, level)
+    return float(earned.sum()), float(forecast.sum()), relative_bias(forecast, earned, level)

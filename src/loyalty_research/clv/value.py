@@ -14,6 +14,7 @@ from loyalty_research.clv._core import jacobian
 from loyalty_research.clv._discount import YEAR, discounting
 from loyalty_research.clv._fitted import log_interval
 from loyalty_research.clv._frames import group_rows, histories_of
+from loyalty_research.clv._shares import SegmentValue, concentrate
 from loyalty_research.errors import ArgumentError, ContractError, at_rows
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from loyalty_research.clv._discount import Convention, Discounting
+    from loyalty_research.clv._shares import Concentration
     from loyalty_research.clv.holdout import HoldoutAccuracy
     from loyalty_research.clv.spend import GammaGamma
     from loyalty_research.clv.transactions import TransactionModel
 
     Array = NDArray[Any]
 
-__all__ = ["Concentration", "LifetimeValue", "SegmentValue", "customer_lifetime_value"]
+__all__ = ["LifetimeValue", "customer_lifetime_value"]
 
 _DELTA = "delta method, log scale"
 
@@ -78,7 +80,7 @@ class LifetimeValue(Result):
     summary: pd.DataFrame
 
     @property
-    def values(self) -> pd.Series[float]:
+    def expected_value(self) -> pd.Series[float]:
         """Expected value of each customer."""
         return self.customers["expected_value"]
 
@@ -114,7 +116,7 @@ class LifetimeValue(Result):
         return message("{how}; {kept}.", how=how, kept=kept)
 
     def _estimate(self, weights: Array, n: int | None = None) -> Estimate:
-        value = float(weights @ self.values.to_numpy())
+        value = float(weights @ self.expected_value.to_numpy())
         slope = weights @ self.slopes
         error = math.sqrt(max(float(slope @ self.covariance @ slope), 0.0))
         low, high = log_interval(value, error, self.level)
@@ -154,7 +156,7 @@ class LifetimeValue(Result):
         """
         from scipy.special import ndtri
 
-        values = self.values.to_numpy()
+        values = self.expected_value.to_numpy()
         errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", self.slopes, self.covariance, self.slopes), 0.0))
         reach = float(ndtri((1 + self.level) / 2)) * np.divide(
             errors, values, out=np.zeros_like(values), where=values > 0
@@ -222,7 +224,9 @@ class LifetimeValue(Result):
         Raises:
             ArgumentError: When ``top`` is not strictly between 0 and 1.
         """
-        return _concentrate(self.values.to_numpy(), self.slopes, self.covariance, top=top, level=self.level)
+        return concentrate(
+            self.expected_value.to_numpy(), self.slopes, self.covariance, top=top, level=self.level
+        )
 
     def outcome_interval(self, *, seed: int, draws: int = 1000) -> Estimate:
         """Return the expected total with an interval for what it will turn out to be.
@@ -294,141 +298,8 @@ class LifetimeValue(Result):
         return self.by(segment).plot(ax)
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class SegmentValue(Result):
-    """Expected value by segment.
-
-    Attributes:
-        segments: Name, total and mean of each segment.
-        overall: Total over all segments.
-    """
-
-    title: ClassVar[str] = "Expected value by segment"
-
-    segments: tuple[tuple[str, Estimate, Estimate], ...]
-    overall: Estimate
-
-    def _rows(self) -> Iterable[Row]:
-        for name, total, mean in self.segments:
-            share = total.value / self.overall.value if self.overall.value else math.nan
-            yield Row("value per customer", mean, group=name, extra={"share_of_value": share})
-            yield Row("total value", total, group=name, extra={"share_of_value": share})
-
-    def _verdict(self) -> str:
-        size = sum(total.n for _, total, _ in self.segments)
-        name, total, mean = max(self.segments, key=lambda s: s[1].value)
-        return message(
-            "{name} holds {share} of the expected value with {customers} of the customers: {mean} each ({interval}).",
-            name=name,
-            share=percent(total.value / self.overall.value if self.overall.value else math.nan),
-            customers=percent(total.n / size),
-            mean=mean.format(),
-            interval=mean.interval(),
-        )
-
-    def table(self) -> pd.DataFrame:
-        """Return one row per segment: customers, mean value with limits, total, share of value."""
-        return pd.DataFrame(
-            [
-                {
-                    "segment": name,
-                    "customers": total.n,
-                    "mean": mean.value,
-                    "low": mean.low,
-                    "high": mean.high,
-                    "total": total.value,
-                    "share_of_value": total.value / self.overall.value if self.overall.value else math.nan,
-                }
-                for name, total, mean in self.segments
-            ]
-        )
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the mean value of each segment with its interval."""
-        from loyalty_research.plots.clv import segment_values
-
-        return segment_values(self.table(), ax=ax, currency=self.overall.unit)
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Concentration(Result):
-    """How unequally expected value is spread over customers.
-
-    Attributes:
-        curve: Lorenz curve from the least valuable customer on: ``customers`` and ``value``,
-            cumulative shares.
-        top: Share of customers counted as the top.
-        top_share: Share of value they hold.
-        gini: Gini coefficient.
-    """
-
-    title: ClassVar[str] = "Concentration of expected value"
-
-    curve: pd.DataFrame
-    top: float
-    top_share: Estimate
-    gini: Estimate
-
-    def _rows(self) -> Iterable[Row]:
-        yield Row(f"share of the top {self.top:.0%}", self.top_share)
-        yield Row("Gini coefficient", self.gini)
-
-    def _verdict(self) -> str:
-        return message(
-            "The most valuable {top} of customers hold {share} of the expected value ({interval}).",
-            top=percent(self.top, digits=0),
-            share=self.top_share.format(),
-            interval=self.top_share.interval(),
-        )
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the Lorenz curve with the top share marked."""
-        from loyalty_research.plots.clv import lorenz
-
-        return lorenz(self.curve, ax=ax, top=self.top)
-
-
 def _unit_name(unit: str) -> str:
     return {"W": message("week"), "D": message("day")}[unit]
-
-
-def _share(value: float, slope: Array, covariance: Array, *, level: float, n: int) -> Estimate:
-    """Return a share with a delta-method interval on the logit scale."""
-    from scipy.special import expit, ndtri
-
-    error = math.sqrt(max(float(slope @ covariance @ slope), 0.0))
-    reach = float(ndtri((1 + level) / 2)) * error / (value * (1 - value)) if 0 < value < 1 else math.nan
-    centre = math.log(value / (1 - value)) if 0 < value < 1 else math.nan
-    low, high = float(expit(centre - reach)), float(expit(centre + reach))
-    return Estimate(value, low, high, level, "delta method, logit scale", n, unit="fraction")
-
-
-def _concentrate(
-    values: Array, slopes: Array, covariance: Array, *, top: float, level: float
-) -> Concentration:
-    if not 0 < top < 1:
-        raise ArgumentError(f"top must lie strictly between 0 and 1, such as 0.2; got {top!r}")
-    n, total = len(values), float(values.sum())
-    if not total > 0:
-        raise ContractError("no customer has any expected value, so there is nothing to divide")
-    order = np.argsort(values, kind="stable")
-    ranked, ranked_slopes = values[order], slopes[order]
-    # the boundary customer counts in part, so that exactly the share asked for is taken
-    ranks = np.arange(n)
-    taken = np.clip(ranks + 1 - n * (1 - top), 0, 1)
-    gini_weights = (2 * ranks + 1 - n) / n
-    total_slope = ranked_slopes.sum(axis=0)
-    found = []
-    for weights, unit in ((taken, True), (gini_weights, False)):
-        share = float(weights @ ranked) / total
-        slope = (weights @ ranked_slopes - share * total_slope) / total
-        estimate = _share(share, slope, covariance, level=level, n=n)
-        plain = Estimate(share, estimate.low, estimate.high, level, estimate.method, n)
-        found.append(estimate if unit else plain)
-    cumulative = np.concatenate([[0.0], np.cumsum(ranked) / total])
-    grid = np.linspace(0, 1, 101)
-    curve = pd.DataFrame({"customers": grid, "value": np.interp(grid, np.linspace(0, 1, n + 1), cumulative)})
-    return Concentration(curve, top, found[0], found[1])
 
 
 def _outcomes(result: LifetimeValue, generator: np.random.Generator, draws: int) -> Array:
