@@ -10,6 +10,7 @@ import pytest
 
 from loyalty_research.data import catalogue
 from loyalty_research.data.catalogue import define, find_project, list_datasets, source_key
+from loyalty_research.data.definitions import as_date
 from loyalty_research.errors import ArgumentError, ContractError, MissingExtraError
 
 MINE = """
@@ -223,5 +224,5 @@ def test_only_declared_inputs_can_be_opened(project, monkeypatch):
 @pytest.mark.parametrize("value", ["2024-02-30", "31/12/2024", 5, None])
 def test_a_day_is_a_day(value):
     with pytest.raises(ArgumentError, match="must be a day"):
-        catalogue.as_date(value)
-    assert catalogue.as_date(pd.Timestamp("2024-02-29 23:59")) == dt.date(2024, 2, 29)
+        as_date(value)
+    assert as_date(pd.Timestamp("2024-02-29 23:59")) == dt.date(2024, 2, 29)

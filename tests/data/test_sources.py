@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from loyalty_research.data import check_dataset, open_dataset
-from loyalty_research.data.sources import literal
+from loyalty_research.data.raw import literal
 from loyalty_research.errors import ContractError
 
 UNITS = "arm,visits\na,1\nb,2\n"

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from loyalty_research.data.catalogue import describe_names, list_datasets, source_key
-    from loyalty_research.data.checking import CheckReport, Violation
+    from loyalty_research.data.check_report import CheckReport, Violation
     from loyalty_research.data.contract import TABLES
     from loyalty_research.data.datasets import Dataset, check_dataset, open_dataset
     from loyalty_research.data.privacy import keyed_hash, suppress_small_cells
 
 _NAMES = {
-    "CheckReport": "checking",
+    "CheckReport": "check_report",
     "Dataset": "datasets",
     "TABLES": "contract",
-    "Violation": "checking",
+    "Violation": "check_report",
     "check_dataset": "datasets",
     "describe_names": "catalogue",
     "keyed_hash": "privacy",

@@ -1,214 +1,34 @@
-"""Checking a dataset against the contract: every violation at once, and bad rows set aside."""
+# ruff: noqa: S608  # names pass through expressions.quote and values through raw.literal
 
-# ruff: noqa: S608  # names pass through expressions.quote and values through sources.literal
+"""Checking staged tables against the rule table, one pass per table, all violations at once."""
 
 from __future__ import annotations
 
-import itertools
-import os
-from dataclasses import dataclass, field, replace
-from html import escape
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import narwhals as nw
 
+from loyalty_research.data.check_report import CheckReport, Quarantined, Violation
 from loyalty_research.data.contract import CURRENCIES, TABLES
 from loyalty_research.data.expressions import quote
+from loyalty_research.data.raw import FILE, ROW, literal
 from loyalty_research.data.rules import CODES, KNOWN, ORDER, Context, duplicate_rule, rules_for
-from loyalty_research.data.sources import FILE, ROW, line_numbers, literal
 from loyalty_research.data.staging import PART
-from loyalty_research.errors import ContractError
-from loyalty_research.i18n import message, messages
+from loyalty_research.data.text_files import line_numbers
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
-    import pandas as pd
-
-    from loyalty_research.data.catalogue import TableDefinition
+    from loyalty_research.data.definitions import TableDefinition
     from loyalty_research.data.loading import Loaded
     from loyalty_research.data.rules import Rule
     from loyalty_research.data.staging import Staged
 
-__all__ = ["CheckReport", "Quarantined", "Violation", "check_loaded", "write_quarantine"]
+__all__ = ["check_loaded"]
 
 _FIRST: Final = 5
-COLUMNS: Final = ("table", "column", "rule", "severity", "count", "first_rows")
-
-
-@dataclass(frozen=True, slots=True)
-class Violation:
-    """One rule that rows of one table break.
-
-    Attributes:
-        table: Table of the contract.
-        column: Column or columns, empty for the table as a whole.
-        rule: Reason code.
-        severity: ``error`` or ``warning``.
-        count: Rows that break it.
-        first_rows: The first of them: lines of the file (the header is line 1) for text files, with
-            the file's name before them where a table has several; positions from 0 elsewhere.
-        mend: What to do about it.
-        in_lines: Whether ``first_rows`` are lines of a text file.
-        settled: Whether its rows are set aside in quarantine, so that it stops nothing.
-    """
-
-    table: str
-    column: str
-    rule: str
-    severity: str
-    count: int
-    first_rows: tuple[int | str, ...]
-    mend: str
-    in_lines: bool = False
-    settled: bool = False
-
-    def __str__(self) -> str:
-        name = f"{self.table}.{self.column}" if self.column else self.table
-        rows = f" in {self.count:,} {'row' if self.count == 1 else 'rows'}" if self.count else ""
-        if not self.first_rows:
-            return f"{name}: {self.rule}{rows}; {self.mend}"
-        kind = "line" if self.in_lines else "position"
-        many = "" if len(self.first_rows) == 1 else "s"
-        lead = "at" if self.count == len(self.first_rows) else "first at"
-        first = ", ".join(map(str, self.first_rows))
-        return f"{name}: {self.rule}{rows} ({lead} {kind}{many} {first}); {self.mend}"
-
-
-@dataclass(frozen=True, slots=True)
-class Quarantined:
-    """What became of the rows of one table; ``rows`` is ``kept`` plus ``set_aside``.
-
-    Attributes:
-        table: Table of the contract.
-        rows: Rows read, malformed lines included.
-        kept: Rows that broke no rule of severity ``error``.
-        set_aside: Rows that did, each with all its reasons.
-    """
-
-    table: str
-    rows: int
-    kept: int
-    set_aside: int
-
-
-@dataclass(frozen=True)
-class CheckReport:
-    """Every violation of the contract in a dataset.
-
-    Attributes:
-        name: Dataset.
-        violations: In the order of tables; errors before warnings.
-        rows: Table to the number of rows looked at.
-        quarantined: What was kept and what was set aside, for tables that ask for quarantine.
-        path: Quarantine file that was written, or None.
-    """
-
-    name: str
-    violations: tuple[Violation, ...]
-    rows: dict[str, int] = field(default_factory=dict)
-    quarantined: tuple[Quarantined, ...] = ()
-    path: Path | None = None
-
-    @property
-    def errors(self) -> tuple[Violation, ...]:
-        """Violations that stop the work: errors whose rows are not in quarantine."""
-        return tuple(v for v in self.violations if v.severity == "error" and not v.settled)
-
-    @property
-    def warnings(self) -> tuple[Violation, ...]:
-        """Violations of severity ``warning``."""
-        return tuple(v for v in self.violations if v.severity == "warning")
-
-    @property
-    def ok(self) -> bool:
-        """Whether the dataset can be worked with."""
-        return not self.errors
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per violation: table, column, rule, severity, count, first_rows."""
-        import pandas as pd
-
-        rows = [[getattr(v, name) for name in COLUMNS] for v in self.violations]
-        return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"count": "int64"})
-
-    def headline(self) -> str:
-        """Return one sentence: what was looked at and how it came out."""
-        total = sum(self.rows.values())
-        looked = ", ".join(
-            (
-                messages("{count} table", "{count} tables", len(self.rows)),
-                messages("{count} row", "{count} rows", total),
-            )
-        )
-        if self.ok and not self.violations:
-            return message("{name} follows the contract ({looked}).", name=self.name, looked=looked)
-        found = ", ".join(
-            text
-            for count, text in (
-                (len(self.errors), messages("{count} error", "{count} errors", len(self.errors))),
-                (len(self.warnings), messages("{count} warning", "{count} warnings", len(self.warnings))),
-                (
-                    sum(q.set_aside for q in self.quarantined),
-                    messages(
-                        "{count} row in quarantine",
-                        "{count} rows in quarantine",
-                        sum(q.set_aside for q in self.quarantined),
-                    ),
-                ),
-            )
-            if count
-        )
-        if self.ok:
-            return message(
-                "{name} follows the contract ({looked}; {found}).", name=self.name, looked=looked, found=found
-            )
-        return message(
-            "{name} breaks the contract ({looked}; {found}).", name=self.name, looked=looked, found=found
-        )
-
-    def raise_if_failed(self) -> CheckReport:
-        """Return the report, or raise with everything there is to mend.
-
-        Raises:
-            ContractError: When there is an error whose rows are not in quarantine.
-        """
-        if not self.ok:
-            raise ContractError(
-                "\n".join([self.headline(), *(f"- {violation}" for violation in self.errors)])
-            )
-        return self
-
-    def __repr__(self) -> str:
-        order = {"error": message("error"), "warning": message("warning")}
-        lines = [
-            f"- {message('in quarantine') if v.settled else order[v.severity]}: {v}" for v in self.violations
-        ]
-        lines += [
-            message(
-                "- {table}: {rows} rows = {kept} kept + {aside} in quarantine",
-                table=q.table,
-                rows=f"{q.rows:,}",
-                kept=f"{q.kept:,}",
-                aside=f"{q.set_aside:,}",
-            )
-            for q in self.quarantined
-        ]
-        return "\n".join([self.headline(), *lines])
-
-    def _repr_html_(self) -> str:
-        from loyalty_research.display import table
-
-        if not self.violations:
-            return f"<p>{escape(self.headline())}</p>"
-        frame = self.to_frame().assign(
-            first_rows=[", ".join(map(str, v.first_rows)) for v in self.violations],
-            mend=[v.mend for v in self.violations],
-        )
-        headings = {"first_rows": message("first rows"), "mend": message("what to do")}
-        return table(frame, caption=self.headline(), headings=headings).html
 
 
 def _violation(staged: Staged, rule: Rule, count: int, keys: Iterable[tuple[int, int, int]]) -> Violation:
@@ -435,102 +255,3 @@ def _main_currency(loaded: Loaded) -> str | None:
             counts[str(code)] = counts.get(str(code), 0) + int(count)
     known = {code: count for code, count in counts.items() if code in CURRENCIES}
     return max(sorted(known), key=lambda code: known[code], default=None)
-
-
-def write_quarantine(loaded: Loaded, report: CheckReport, path: Path) -> CheckReport:
-    """Write bad rows to a Parquet file and return the report with its path.
-
-    Columns: ``table``; ``source`` (file name); ``row`` (line of a text file, the header being line
-    1, or position from 0); ``reasons`` (every one, as ``column: rule``); ``cells`` (the row as it was
-    read, as JSON); ``line`` (a malformed line as it stands).
-
-    Args:
-        loaded: Staged tables whose bad rows are marked.
-        report: What marked them.
-        path: File to write, replaced as a whole.
-    """
-    pieces = []
-    for made in report.quarantined:
-        if made.set_aside:
-            staged = loaded.staged[made.table]
-            pieces += [_bad_rows(loaded, staged), _bad_lines(loaded, staged)]
-    if not pieces:
-        return report
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        loaded.connection.execute(
-            f"COPY (SELECT * FROM ({' UNION ALL '.join(pieces)}) ORDER BY 1, 2, 3) "
-            f"TO {literal(str(unfinished))} (FORMAT parquet)"
-        )
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return replace(report, path=path)
-
-
-def _sources(staged: Staged) -> dict[tuple[int, int], str]:
-    return {
-        (part, file): path.name for part, raw in enumerate(staged.raws) for file, path in enumerate(raw.files)
-    }
-
-
-def _bad_rows(loaded: Loaded, staged: Staged) -> str:
-    """Return the query of a table's bad rows with their place in the source."""
-    connection, name = loaded.connection, staged.table.name
-    keys = connection.execute(f"SELECT {PART}, {FILE}, {ROW} FROM bad_{name} ORDER BY ALL").fetchall()
-    places: list[int] = []
-    for (part, file), group in itertools.groupby(keys, key=lambda key: (key[0], key[1])):
-        rows = [int(key[2]) for key in group]
-        raw = staged.raws[part]
-        lines = line_numbers(raw, file, rows) if raw.text and raw.files else {}
-        places += [lines.get(row, row) for row in rows]
-    table = f"places_{name}"
-    names = _sources(staged)
-    connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {table} AS SELECT unnest(?::INTEGER[]) AS p, unnest(?::BIGINT[]) AS f, "
-        "unnest(?::BIGINT[]) AS r, unnest(?::BIGINT[]) AS place, unnest(?::VARCHAR[]) AS source",
-        [
-            [key[0] for key in keys],
-            [key[1] for key in keys],
-            [key[2] for key in keys],
-            places,
-            [names.get((key[0], key[1])) for key in keys],
-        ],
-    )
-    whole = all(raw.positional for raw in staged.raws) and not loaded.policies[name].group_by
-    if whole:
-        cells = " UNION ALL ".join(
-            f"SELECT {part} AS p, {FILE} AS f, {ROW} AS r, {_as_json(list(raw.types))} AS cells FROM ({raw.sql})"
-            for part, raw in enumerate(staged.raws)
-        )
-    else:
-        shown = [*staged.columns, *staged.extras]
-        cells = f"SELECT {PART} AS p, {FILE} AS f, {ROW} AS r, {_as_json(shown)} AS cells FROM {quote(staged.name)}"
-    return (
-        f'SELECT {literal(name)} AS "table", l.source, l.place AS row, b.reasons, c.cells, NULL::VARCHAR AS line '
-        f"FROM bad_{name} AS b JOIN {table} AS l ON (b.{PART}, b.{FILE}, b.{ROW}) = (l.p, l.f, l.r) "
-        f"JOIN ({cells}) AS c ON (l.p, l.f, l.r) = (c.p, c.f, c.r)"
-    )
-
-
-def _as_json(names: Sequence[str]) -> str:
-    fields = ", ".join(f"{literal(name)}, CAST({quote(name)} AS VARCHAR)" for name in names)
-    return f"CAST(json_object({fields}) AS VARCHAR)"
-
-
-def _bad_lines(loaded: Loaded, staged: Staged) -> str:
-    """Return the query of the lines of a table's files that are no rows."""
-    name = f"malformed_{staged.table.name}"
-    items = [(raw.files[item.file].name, item) for raw in staged.raws for item in raw.malformed]
-    loaded.connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE {name} AS SELECT unnest(?::VARCHAR[]) AS source, unnest(?::BIGINT[]) AS place, "
-        "unnest(?::VARCHAR[]) AS problem, unnest(?::VARCHAR[]) AS line",
-        [
-            [source for source, _ in items],
-            [item.line for _, item in items],
-            [item.problem for _, item in items],
-            [item.text for _, item in items],
-        ],
-    )
-    return f"SELECT {literal(staged.table.name)}, source, place, ['malformed_line: ' || problem], NULL, line FROM {name}"

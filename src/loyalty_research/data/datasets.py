@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Final
 import narwhals as nw
 
 from loyalty_research.data import catalogue
-from loyalty_research.data.checking import check_loaded, write_quarantine
+from loyalty_research.data.checking import check_loaded
 from loyalty_research.data.contract import TABLES
+from loyalty_research.data.definitions import as_date, check_zone
 from loyalty_research.data.expressions import quote
 from loyalty_research.data.loading import load, load_frames, present
+from loyalty_research.data.quarantine import write_quarantine
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.i18n import message
 
@@ -29,8 +31,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from loyalty_research.data.catalogue import Definition
-    from loyalty_research.data.checking import CheckReport
+    from loyalty_research.data.check_report import CheckReport
+    from loyalty_research.data.definitions import Definition
     from loyalty_research.data.loading import Loaded
 
 __all__ = ["Dataset", "check_dataset", "open_dataset"]
@@ -178,8 +180,8 @@ class Dataset:
             0 2024-01-31 22:30:00      2024-01-31    10.0
             1 2024-02-02 09:00:00      2024-02-02    12.5
         """
-        day = None if as_of is None else catalogue.as_date(as_of)
-        loaded = load_frames(name, tables, zone=catalogue.check_zone(timezone, "timezone"), currency=currency)
+        day = None if as_of is None else as_date(as_of)
+        loaded = load_frames(name, tables, zone=check_zone(timezone, "timezone"), currency=currency)
         return cls(
             loaded,
             report=check_loaded(loaded, as_of=day).raise_if_failed(),
@@ -187,7 +189,7 @@ class Dataset:
             description=description,
             kind=kind,
             as_of=day,
-            calibration_end=None if calibration_end is None else catalogue.as_date(calibration_end),
+            calibration_end=None if calibration_end is None else as_date(calibration_end),
             notices=tuple(notices),
             truth=truth or {},
         )
@@ -258,7 +260,7 @@ class Dataset:
             ArgumentError: When the day lies after the data end.
             ContractError: When nothing had happened by then.
         """
-        day = catalogue.as_date(as_of)
+        day = as_date(as_of)
         if self.as_of is not None and day > self.as_of:
             raise ArgumentError(
                 f"as_of={day} lies after {self.as_of}, the last day that {self.name} observes"
@@ -413,6 +415,6 @@ def check_dataset(
     if definition.generator:
         return _generate(definition).check()
     loaded = load(definition)
-    end = definition.as_of if as_of is None else catalogue.as_date(as_of)
+    end = definition.as_of if as_of is None else as_date(as_of)
     report = check_loaded(loaded, as_of=end, mark_all=quarantine is not None)
     return report if quarantine is None else write_quarantine(loaded, report, Path(quarantine))

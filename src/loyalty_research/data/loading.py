@@ -14,29 +14,21 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from loyalty_research.data import catalogue
-from loyalty_research.data.catalogue import Part, TableDefinition
 from loyalty_research.data.contract import TABLES
+from loyalty_research.data.definitions import Part, TableDefinition
 from loyalty_research.data.expressions import quote
-from loyalty_research.data.sources import (
-    FILE,
-    ROW,
-    Raw,
-    duckdb_tables,
-    find_corrupt,
-    header,
-    literal,
-    read_parquet,
-    read_part,
-)
+from loyalty_research.data.raw import FILE, ROW, Raw, literal
+from loyalty_research.data.sources import duckdb_tables, find_corrupt, read_parquet, read_part
 from loyalty_research.data.staging import PART, stage
+from loyalty_research.data.text_files import header
 from loyalty_research.errors import ContractError
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping, Sequence
 
-    from loyalty_research.data.catalogue import Definition
     from loyalty_research.data.contract import Table
+    from loyalty_research.data.definitions import Definition
     from loyalty_research.data.staging import Staged
 
 __all__ = ["Loaded", "connect", "load", "load_frames", "present"]

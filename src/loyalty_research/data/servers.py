@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from loyalty_research.data.expressions import quote
-from loyalty_research.data.sources import FILE, ROW, Raw, literal
+from loyalty_research.data.raw import FILE, ROW, Raw, literal
 from loyalty_research.errors import ContractError
 
 if TYPE_CHECKING:
-    from loyalty_research.data.catalogue import Source
+    from loyalty_research.data.definitions import Source
 
 __all__ = ["postgres_table", "without_address"]
 
