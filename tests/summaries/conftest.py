@@ -13,15 +13,17 @@ START = dt.date(2023, 12, 20)
 
 
 @pytest.fixture(scope="session")
-def engines():
+def native():
     """Name to a function that moves a pandas frame to that engine."""
-    connection = duckdb.connect()
-    return {
-        "pandas": lambda frame: frame,
-        "polars": pl.from_pandas,
+    return {"pandas": lambda frame: frame, "polars": pl.from_pandas, "duckdb": duckdb.connect().from_df}
+
+
+@pytest.fixture(scope="session")
+def engines(native):
+    """The engines, and what else a table may come as."""
+    return native | {
         "polars lazy": lambda frame: pl.from_pandas(frame).lazy(),
-        "duckdb": connection.from_df,
-        "narwhals": lambda frame: nw.from_native(connection.from_df(frame)),
+        "narwhals": lambda frame: nw.from_native(native["duckdb"](frame)),
     }
 
 

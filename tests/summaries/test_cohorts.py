@@ -56,14 +56,14 @@ def reference(rows, is_sale, period, end):
     return out, running
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(data=st.data())
-def test_equals_a_plain_reference_on_every_engine(data, engines, to_frame, random_rows, is_sale):
+def test_equals_a_plain_reference_on_every_engine(data, native, to_frame, random_rows, is_sale):
     rows = data.draw(random_rows.filter(lambda rs: any(map(is_sale, rs))))
     period = data.draw(st.sampled_from(["W", "M", "Q"]))
     end = START + dt.timedelta(days=data.draw(st.integers(min(r[1] for r in rows if is_sale(r)), 200)))
     expected, running = reference(rows, is_sale, period, end)
-    for move in engines.values():
+    for move in native.values():
         if not expected:
             with pytest.raises(ContractError, match="no period"):
                 summaries.cohorts(move(to_frame(rows)), period=period, as_of=end)

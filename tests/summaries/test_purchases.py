@@ -50,9 +50,9 @@ COLUMNS = [
 ]
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=20, derandomize=True)
 @given(data=st.data())
-def test_equals_a_plain_reference_on_every_engine(data, engines, to_frame, random_rows, is_sale):
+def test_equals_a_plain_reference_on_every_engine(data, native, to_frame, random_rows, is_sale):
     rows = data.draw(random_rows.filter(lambda rs: any(map(is_sale, rs)) and min(r[1] for r in rs) < 120))
     first = min(r[1] for r in rows)
     cal = data.draw(st.integers(first, 129))
@@ -62,7 +62,7 @@ def test_equals_a_plain_reference_on_every_engine(data, engines, to_frame, rando
     unit, scale = data.draw(st.sampled_from([("D", 1), ("W", 7)]))
     frame = to_frame(rows)
     expected = reference(rows, is_sale, cal, end, scale)
-    for name, move in engines.items():
+    for name, move in native.items():
         got = summaries.purchases(
             move(frame),
             unit=unit,

@@ -22,9 +22,9 @@ def sums(rows, is_sale, who, begin, end):
     return sum(r[3] for r in mine) / 100, len(mine)
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=15, derandomize=True)
 @given(data=st.data())
-def test_units_equal_a_plain_reference_on_every_engine(data, engines, to_frame, random_rows, is_sale):
+def test_units_equal_a_plain_reference_on_every_engine(data, native, to_frame, random_rows, is_sale):
     rows = data.draw(random_rows.filter(lambda rs: any(map(is_sale, rs))))
     window, pre = data.draw(st.integers(1, 40)), data.draw(st.integers(1, 40))
     zero = {who: data.draw(st.integers(0, 120)) for who in PEOPLE}
@@ -59,7 +59,7 @@ def test_units_equal_a_plain_reference_on_every_engine(data, engines, to_frame, 
         ),
         "customers": pd.DataFrame({"customer_id": PEOPLE[::-1], "age": [50.0, 40, 30, 20, 10], "name": "x"}),
     }
-    for move in engines.values():
+    for move in native.values():
         moved = {name: move(table) for name, table in tables.items()}
         if not kept:
             with pytest.raises(DesignError, match="nobody is observed from"):
@@ -141,11 +141,9 @@ def test_units_refuse_blanks_missing_tables_and_mixed_engines(tables, engines):
         summaries.units(tables | {"assignments": numbered}, window_days=30, experiment="a")
 
 
-@settings(deadline=None, max_examples=25, derandomize=True)
+@settings(deadline=None, max_examples=15, derandomize=True)
 @given(data=st.data())
-def test_campaign_units_equal_a_plain_reference_on_every_engine(
-    data, engines, to_frame, random_rows, is_sale
-):
+def test_campaign_units_equal_a_plain_reference_on_every_engine(data, native, to_frame, random_rows, is_sale):
     base = [("ann", 0, 3, 100, "sale"), ("bob", 1, 3, 200, "sale"), ("cyd", 130, 3, 300, "sale")]
     rows = base + data.draw(random_rows)
     zero, window, pre = (
@@ -181,7 +179,7 @@ def test_campaign_units_equal_a_plain_reference_on_every_engine(
     for row in rows:
         if is_sale(row) and row[1] < zero:
             visits.setdefault(row[0], []).append(row[1])
-    for move in engines.values():
+    for move in native.values():
         got = summaries.campaign_units(
             move(contacts), move(to_frame(rows)), campaign_id="spring", window_days=window, pre_days=pre
         ).set_index("unit_id")
