@@ -174,7 +174,7 @@ def test_one_time_buyers_are_those_gone_on_the_first_day():
 def test_sweep_counts_windows_returns_and_the_forgotten_cut_off():
     rng = np.random.default_rng(4)
     bought = {c: sorted(set((rng.integers(0, 250) + rng.integers(0, 200, 6)).tolist())) for c in range(200)}
-    sweep = inactivity_sweep(lines(bought), [30, 60, 90], as_of=as_of(300), at=100)
+    sweep = inactivity_sweep(lines(bought), windows=[30, 60, 90], as_of=as_of(300), at=100)
     for row in sweep.windows.to_dict("records"):
         window = int(row["inactivity_days"])
         want = reference(bought, window, 300)
@@ -192,7 +192,7 @@ def test_sweep_counts_windows_returns_and_the_forgotten_cut_off():
     assert "bought again" in sweep.verdict()
     assert {"still buying", "bought again after counted as gone"} == set(sweep.to_frame()["metric"])
     with pytest.raises(ArgumentError, match="at least one"):
-        inactivity_sweep(lines(bought), [], as_of=as_of(300), at=100)
+        inactivity_sweep(lines(bought), windows=[], as_of=as_of(300), at=100)
 
 
 def test_bad_options_are_refused():

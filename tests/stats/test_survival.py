@@ -8,12 +8,12 @@ from lifelines.datasets import load_lung
 from lifelines.statistics import logrank_test as lifelines_logrank
 
 from loyalty_research.errors import ArgumentError
+from loyalty_research.stats.logrank import logrank
 from loyalty_research.stats.survival import (
     curve_at,
     curve_interval,
     curve_quantile,
     kaplan_meier,
-    logrank,
     restricted_mean,
     risk_counts,
 )

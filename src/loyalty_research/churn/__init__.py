@@ -2,18 +2,14 @@
 
 from loyalty_research.churn.cox import CoxFit, CoxPH
 from loyalty_research.churn.curves import CumulativeHazards, KaplanMeier, NelsonAalen, SurvivalCurves
-from loyalty_research.churn.data import ChurnData, Removed
+from loyalty_research.churn.data import ChurnData
+from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
 from loyalty_research.churn.membership import MemberComparison, compare_members
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
-from loyalty_research.churn.transactions import (
-    InactivitySweep,
-    OneTimeBuyers,
-    add_segments,
-    inactivity_sweep,
-    one_time_buyers,
-)
+from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_time_buyers
+from loyalty_research.churn.sweep import InactivitySweep, inactivity_sweep
 
 __all__ = [
     "ChurnData",

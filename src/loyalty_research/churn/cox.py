@@ -11,10 +11,11 @@ import pandas as pd
 
 from loyalty_research.churn import cox_core as core
 from loyalty_research.churn import design as coding
+from loyalty_research.churn import risk_sets
 from loyalty_research.churn.cox_predict import predict_survival
 from loyalty_research.churn.cox_state import State
 from loyalty_research.churn.cox_verdict import cox_verdict
-from loyalty_research.churn.data import strata_of
+from loyalty_research.churn.followup import strata_of
 from loyalty_research.churn.intervals import require_events, where
 from loyalty_research.churn.proportional_hazards import ph_check
 from loyalty_research.churn.words import term_words
@@ -186,17 +187,17 @@ def _fit(
     n = len(data.stop)
     scale = _standardise(design, encoded, n)
     start = None if not data.start.any() else data.start
-    events, slots = core.locate(
+    events, slots = risk_sets.locate(
         start, data.stop, data.event, data.weights, strata, efron=options.ties == "efron"
     )
     small = (encoded.z - scale.mean) / scale.spread
-    carrier: core.Carrier
+    carrier: risk_sets.Carrier
     pattern = encoded.pattern
     if pattern is not None and len(small) * len(events.times) <= min(_MOST_CELLS, 1000 + 8 * n):
-        carrier = core.cells(pattern, small, slots, len(events.times), data.weights)
+        carrier = risk_sets.cells(pattern, small, slots, len(events.times), data.weights)
     else:
         rows = np.asfortranarray(small if pattern is None else small[pattern])
-        carrier = core.Rows(rows, slots, slots.last[slots.dead] - 1, len(events.times), data.weights)
+        carrier = risk_sets.Rows(rows, slots, slots.last[slots.dead] - 1, len(events.times), data.weights)
         small, pattern = rows, None
     # lifelines standardises with the sample standard deviation, these columns have the plain one
     ridge = np.full(small.shape[1], options.penalizer * n * n / (n - 1)) if options.penalizer else None
@@ -339,11 +340,11 @@ def _profile(state: State, found: core.Fit, j: int) -> tuple[float, float, float
     return *limits, value(0.0)
 
 
-def _without(carrier: core.Carrier, kept: NDArray[np.bool_]) -> core.Carrier:
+def _without(carrier: risk_sets.Carrier, kept: NDArray[np.bool_]) -> risk_sets.Carrier:
     fewer = np.asfortranarray(carrier.z[:, kept])
-    if isinstance(carrier, core.Cells):
+    if isinstance(carrier, risk_sets.Cells):
         return replace(carrier, z=fewer)
-    if isinstance(carrier, core.Rows):
+    if isinstance(carrier, risk_sets.Rows):
         return replace(carrier, z=fewer)
     raise TypeError(f"no columns to drop in {type(carrier).__name__}")
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from loyalty_research.churn import cox_core as core
+    from loyalty_research.churn import risk_sets
     from loyalty_research.churn.data import ChurnData
     from loyalty_research.churn.design import Design
 
@@ -60,8 +60,8 @@ class State:
     options: Options
     data: ChurnData
     design: Design
-    carrier: core.Carrier
-    events: core.Events
+    carrier: risk_sets.Carrier
+    events: risk_sets.Events
     strata: Ints | None
     strata_labels: tuple[Any, ...]
     layers: tuple[str, ...]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from loyalty_research.churn import intervals
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.churn.followup import Followup, Removed, beside, strata_of
+from loyalty_research.churn.spells import follow_members, joined_values, split_at_spells
+from loyalty_research.churn.transactions import follow_buyers
+from loyalty_research.errors import ArgumentError
 from loyalty_research.i18n import message, messages, number
 
 if TYPE_CHECKING:
@@ -18,74 +21,18 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.estimates import Check
 
-    Floats = NDArray[np.float64]
-    Ints = NDArray[np.int64]
-
-__all__ = ["ChurnData", "Removed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Removed:
-    """What one rule took out.
-
-    Attributes:
-        rule: The rule, in words.
-        rows: Rows removed.
-        customers: Customers removed.
-    """
-
-    rule: str
-    rows: int
-    customers: int
+__all__ = ["ChurnData"]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class ChurnData:
+class ChurnData(Followup):
     """Intervals ``(start, stop]`` during which customers were watched, and who left.
 
     Build it with :meth:`from_transactions`, :meth:`from_subscriptions`, :meth:`from_durations`
     or :meth:`from_intervals`, which check every row first. A customer at risk at day ``t`` has
-    ``start < t <= stop`` in one interval.
-
-    Attributes:
-        start: Start of each interval on the customer's clock, shape ``(n,)``.
-        stop: Its end.
-        event: True where the customer left at ``stop``.
-        customer: Customer number of each interval, ``0 .. n_customers - 1``.
-        weights: Case weights, or None.
-        cluster: Cluster codes for robust errors, or None.
-        strata: Stratum codes, or None.
-        strata_labels: Label of each stratum code.
-        strata_names: Columns the strata came from.
-        covariates: One row per interval.
-        origin: Calendar day of each customer's day 0, or None.
-        keys: Join key of each customer, or None; never shown.
-        removed: What each rule took out.
-        checks: What was looked at while the data were built.
-        chosen: Covariates customers choose for themselves, such as membership.
-        unit: Unit of time.
-        inactivity_days: Silence that counts as leaving, where the data come from transactions.
+    ``start < t <= stop`` in one interval. Its attributes are those of :class:`Followup`.
     """
-
-    start: NDArray[Any]
-    stop: NDArray[Any]
-    event: NDArray[np.bool_]
-    customer: Ints
-    covariates: pd.DataFrame
-    weights: Floats | None = None
-    cluster: Ints | None = None
-    strata: Ints | None = None
-    strata_labels: tuple[Any, ...] = ()
-    strata_names: tuple[str, ...] = ()
-    origin: NDArray[np.datetime64] | None = None
-    keys: pd.Index[Any] | None = None
-    removed: tuple[Removed, ...] = ()
-    checks: tuple[Check, ...] = ()
-    chosen: tuple[str, ...] = ()
-    unit: str = "days"
-    inactivity_days: int | None = None
 
     @classmethod
     def from_intervals(
@@ -255,9 +202,8 @@ class ChurnData:
             0      0    46   True
             1      0     1   True
         """
-        from loyalty_research.churn.transactions import follow_buyers
-
-        return follow_buyers(transactions, inactivity_days=inactivity_days, as_of=as_of, members=members)
+        data = cls(**follow_buyers(transactions, inactivity_days=inactivity_days, as_of=as_of))
+        return data if members is None else data.time_varying(members)
 
     @classmethod
     def from_subscriptions(
@@ -286,29 +232,7 @@ class ChurnData:
             >>> ChurnData.from_subscriptions(spells, as_of="2024-06-30")
             ChurnData: 2 customers, 2 intervals, 1 left, followed to day 150
         """
-        from loyalty_research.churn.spells import follow_members
-
-        return follow_members(spells, as_of=as_of, observed_from=observed_from)
-
-    @property
-    def n_customers(self) -> int:
-        """Customers followed."""
-        return int(self.customer.max()) + 1
-
-    @property
-    def n_events(self) -> int:
-        """Customers who left."""
-        return int(self.event.sum())
-
-    @property
-    def last(self) -> float:
-        """The last day on the customers' clocks on which anybody was watched."""
-        return float(self.stop.max())
-
-    @property
-    def standing(self) -> Literal["finding", "caution"]:
-        """``"caution"`` where a check on the data warns, for the status of findings."""
-        return "caution" if any(c.status != "passed" for c in self.checks) else "finding"
+        return cls(**follow_members(spells, as_of=as_of, observed_from=observed_from))
 
     def audit(self) -> pd.DataFrame:
         """Return what each rule took out, and what remains.
@@ -336,10 +260,8 @@ class ChurnData:
                 these data carry no customer keys.
             ImmortalTimeError: When a value became known after an interval that would use it.
         """
-        from loyalty_research.churn.spells import joined_values
-
         values = joined_values(self, frame, known_at=known_at)
-        return replace(self, covariates=_beside(self.covariates, values))
+        return replace(self, covariates=beside(self.covariates, values))
 
     def time_varying(
         self, spells: pd.DataFrame, *, covariate: str = "is_member", outside: object = None
@@ -359,8 +281,6 @@ class ChurnData:
         Raises:
             ContractError: When spells overlap or lack dates, or these data carry no calendar.
         """
-        from loyalty_research.churn.spells import split_at_spells
-
         return split_at_spells(self, spells, covariate=covariate, outside=outside)
 
     def landmark(self, day: float) -> ChurnData:
@@ -391,7 +311,7 @@ class ChurnData:
         order = np.argsort(self.stop, kind="stable")
         final[self.customer[order]] = order
         last = final[self.customer[here]]
-        kept = self._rows(here)
+        kept = self.take(here)
         gone = self.n_customers - len(here)
         day_start: Any = int(day) if float(day).is_integer() else float(day)
         return replace(
@@ -423,28 +343,7 @@ class ChurnData:
         if self.weights is not None:
             columns["weights"] = self.weights
         frame = pd.DataFrame(columns, index=self.covariates.index)
-        return _beside(frame, self.covariates)
-
-    def _rows(self, rows: NDArray[Any]) -> ChurnData:
-        """Return some intervals, customers renumbered."""
-        left, customer = np.unique(self.customer[rows], return_inverse=True)
-
-        def pick(array: Any) -> Any:
-            return None if array is None else array[rows]
-
-        return replace(
-            self,
-            start=self.start[rows],
-            stop=self.stop[rows],
-            event=self.event[rows],
-            customer=customer.astype(np.int64),
-            covariates=self.covariates.iloc[rows].reset_index(drop=True),
-            weights=pick(self.weights),
-            cluster=pick(self.cluster),
-            strata=pick(self.strata),
-            origin=None if self.origin is None else self.origin[left],
-            keys=None if self.keys is None else self.keys[left],
-        )
+        return beside(frame, self.covariates)
 
     def __repr__(self) -> str:
         return "ChurnData: " + message(
@@ -462,13 +361,6 @@ class ChurnData:
         if self.checks:
             parts.append(checks(self.checks))
         return "".join(p.html for p in parts)
-
-
-def _beside(left: pd.DataFrame, right: pd.DataFrame) -> pd.DataFrame:
-    twice = [str(c) for c in right.columns if c in left.columns]
-    if twice:
-        raise ContractError(f"the data already have a column {', '.join(twice)}; rename the new one")
-    return pd.concat([left, right.set_axis(left.index)], axis="columns")
 
 
 def _assemble(
@@ -510,17 +402,3 @@ def _assemble(
         keys=found,
         unit=unit,
     )
-
-
-def strata_of(df: pd.DataFrame, layers: Sequence[str], table: str) -> tuple[Ints, tuple[Any, ...]]:
-    """Return stratum codes and their labels (plain values, or tuples for several columns)."""
-    intervals.need(df, layers, table)
-    for column in layers:
-        gaps = df[column].isna().to_numpy()
-        if gaps.any():
-            raise ContractError(f"{table}.{column} is missing in {intervals.where(gaps)}; every row needs it")
-    if len(layers) == 1:
-        codes, labels = pd.factorize(df[layers[0]], sort=True)
-    else:
-        codes, labels = pd.factorize(pd.MultiIndex.from_frame(df[list(layers)]), sort=True)
-    return codes.astype(np.int64), tuple(labels.tolist())

@@ -7,20 +7,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pandas as pd
 
-from loyalty_research.churn.curves import group_codes
-from loyalty_research.churn.data import strata_of
+from loyalty_research.churn.followup import strata_of
+from loyalty_research.churn.groups import group_codes
 from loyalty_research.churn.intervals import require_events
 from loyalty_research.churn.words import covariate_words
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message
-from loyalty_research.stats.survival import logrank
+from loyalty_research.stats.logrank import logrank
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loyalty_research.churn.data import ChurnData
-    from loyalty_research.stats.survival import Weighting
+    from loyalty_research.stats.logrank import Weighting
 
 __all__ = ["LogRankTest", "logrank_test"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from loyalty_research.churn.curves import group_curves
+from loyalty_research.churn.groups import group_curves
 from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row, check_level

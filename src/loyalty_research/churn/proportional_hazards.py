@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from loyalty_research.churn import risk_sets
     from loyalty_research.churn.cox_state import State
 
     Floats = NDArray[np.float64]
@@ -163,7 +164,9 @@ def _test(state: State, transform: Transform) -> PHTest:
     return PHTest(transform=transform, statistics=pd.DataFrame(rows), n=state.data.n_customers)
 
 
-def _information(data: core.Carrier, events: core.Events, beta: Floats, over: Floats | None) -> Floats:
+def _information(
+    data: risk_sets.Carrier, events: risk_sets.Events, beta: Floats, over: Floats | None
+) -> Floats:
     at = core.evaluate(data, events, beta, over_time=over)
     if at is None:
         raise DesignError("the likelihood overflows at the fitted coefficients; rescale the covariates")

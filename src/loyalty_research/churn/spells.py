@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from loyalty_research.churn import intervals
-from loyalty_research.churn.data import ChurnData, Removed
+from loyalty_research.churn.followup import Followup, Removed
 from loyalty_research.errors import ArgumentError, ContractError, at_rows
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, percent
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = ["calendar_day", "follow_members", "joined_values", "split_at_spells"]
+
+F = TypeVar("F", bound=Followup)
 
 _OPEN = np.iinfo(np.int64).max // 4
 
@@ -109,7 +111,7 @@ def _read_spells(spells: Any, table: str) -> pd.DataFrame:
     return read
 
 
-def joined_values(data: ChurnData, frame: pd.DataFrame, *, known_at: str) -> pd.DataFrame:
+def joined_values(data: Followup, frame: pd.DataFrame, *, known_at: str) -> pd.DataFrame:
     """Return one row per interval with the customer's values, once they are known to be in time.
 
     Args:
@@ -144,7 +146,7 @@ def joined_values(data: ChurnData, frame: pd.DataFrame, *, known_at: str) -> pd.
     return values.iloc[place[data.customer]].reset_index(drop=True)
 
 
-def _check_in_time(data: ChurnData, values: pd.DataFrame, known_at: str, place: NDArray[np.intp]) -> None:
+def _check_in_time(data: Followup, values: pd.DataFrame, known_at: str, place: NDArray[np.intp]) -> None:
     if pd.api.types.is_numeric_dtype(values[known_at]):
         known = intervals.numbers(values, known_at, "covariates")[place]
     else:
@@ -164,7 +166,7 @@ def _check_in_time(data: ChurnData, values: pd.DataFrame, known_at: str, place: 
     )
 
 
-def split_at_spells(data: ChurnData, spells: Any, *, covariate: str, outside: object) -> ChurnData:
+def split_at_spells(data: F, spells: Any, *, covariate: str, outside: object) -> F:
     """Split intervals at spell boundaries; see :meth:`ChurnData.time_varying`."""
     if data.keys is None or data.origin is None:
         raise ContractError(
@@ -193,7 +195,7 @@ def split_at_spells(data: ChurnData, spells: Any, *, covariate: str, outside: ob
     )
 
 
-def _split(data: ChurnData, customer: NDArray[np.intp], day: Ints) -> ChurnData:
+def _split(data: F, customer: NDArray[np.intp], day: Ints) -> F:
     """Cut every interval at the days given for its customer."""
     cuts = (
         np.unique(np.column_stack([customer, day]), axis=0) if len(day) else np.zeros((0, 2), dtype=np.int64)
@@ -214,13 +216,13 @@ def _split(data: ChurnData, customer: NDArray[np.intp], day: Ints) -> ChurnData:
     parent, begin = everything[order], begin[order]
     final = np.concatenate([parent[1:] != parent[:-1], [True]])
     end = np.where(final, data.stop[parent], np.concatenate([begin[1:], [0]]))
-    split = data._rows(parent)  # noqa: SLF001 - the same package
+    split = data.take(parent)
     return replace(
         split, start=begin, stop=end, event=data.event[parent] & final, origin=data.origin, keys=data.keys
     )
 
 
-def _in_force(data: ChurnData, customer: NDArray[np.intp], since: Ints, until: Ints) -> Ints:
+def _in_force(data: Followup, customer: NDArray[np.intp], since: Ints, until: Ints) -> Ints:
     """Return, per interval, the spell that covers its start, or -1."""
     order = np.lexsort((since, customer))
     if not len(order):
@@ -238,8 +240,8 @@ def _in_force(data: ChurnData, customer: NDArray[np.intp], since: Ints, until: I
 
 def follow_members(
     spells: Any, *, as_of: dt.date | str, observed_from: dt.date | str | None = None
-) -> ChurnData:
-    """Build follow-up from memberships; see :meth:`ChurnData.from_subscriptions`."""
+) -> dict[str, Any]:
+    """Return the parts of follow-up from memberships; see :meth:`ChurnData.from_subscriptions`."""
     end = int(calendar_day(as_of, "as_of").astype(np.int64))
     read = _read_spells(spells, "memberships")
     removed: list[Removed] = []
@@ -282,18 +284,18 @@ def follow_members(
     covariates = read.loc[live, [c for c in ("tier", "programme_id") if c in read.columns]]
     day0 = np.zeros(len(found), dtype=np.int64)
     day0[codes] = origin[live]
-    return ChurnData(
-        start=start[live],
-        stop=stop[live],
-        event=final & (finish.to_numpy()[live] <= end),
-        customer=codes.astype(np.int64),
-        covariates=covariates.reset_index(drop=True),
-        keys=pd.Index(found),
-        origin=day0.astype("datetime64[D]"),
-        removed=tuple(removed),
-        checks=(_late_entry(start[live], codes, first),),
-        chosen=tuple(c for c in ("tier",) if c in covariates),
-    )
+    return {
+        "start": start[live],
+        "stop": stop[live],
+        "event": final & (finish.to_numpy()[live] <= end),
+        "customer": codes.astype(np.int64),
+        "covariates": covariates.reset_index(drop=True),
+        "keys": pd.Index(found),
+        "origin": day0.astype("datetime64[D]"),
+        "removed": tuple(removed),
+        "checks": (_late_entry(start[live], codes, first),),
+        "chosen": tuple(c for c in ("tier",) if c in covariates),
+    }
 
 
 def _late_entry(start: Ints, codes: NDArray[np.intp], first: int | None) -> Check:

@@ -12,11 +12,11 @@ from scipy import stats
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message, number
+from loyalty_research.stats.logrank import logrank
 from loyalty_research.stats.survival import (
     curve_at,
     curve_interval,
     kaplan_meier,
-    logrank,
     restricted_mean,
     step_interval,
 )

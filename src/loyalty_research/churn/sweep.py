@@ -1,0 +1,166 @@
+"""What the answer would be under other inactivity windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from loyalty_research.churn.spells import calendar_day
+from loyalty_research.churn.transactions import first_gaps, one_per_day
+from loyalty_research.errors import ArgumentError
+from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.i18n import message, percent
+from loyalty_research.stats.proportions import proportion
+from loyalty_research.stats.survival import curve_at, curve_interval, kaplan_meier, survival_at
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Sequence
+
+    from matplotlib.axes import Axes
+
+    from loyalty_research.churn.transactions import Gaps
+
+__all__ = ["InactivitySweep", "inactivity_sweep"]
+
+
+@dataclass(frozen=True)
+class InactivitySweep(Result):
+    """What the answer would be under other inactivity windows.
+
+    Attributes:
+        at: Day on the customers' clocks at which survival is read.
+        as_of: Last day observed.
+        windows: One row per window: ``inactivity_days, survival, low, high, without_cut_off,
+            customers, left, returned, share_returned``.
+        level: Confidence level.
+    """
+
+    title: ClassVar[str] = "Inactivity windows"
+
+    at: int
+    as_of: str
+    windows: pd.DataFrame
+    level: float
+
+    def _rows(self) -> Iterable[Row]:
+        for w in self.windows.to_dict("records"):
+            group = message("{days} days", days=w["inactivity_days"])
+            yield Row(
+                "still buying",
+                Estimate(
+                    w["survival"], w["low"], w["high"], self.level, "log-log", int(w["customers"]), "fraction"
+                ),
+                group=group,
+                estimand=f"S({self.at})",
+                extra={"without_cut_off": w["without_cut_off"]},
+            )
+            back = proportion(int(w["returned"]), int(w["left"]), level=self.level) if w["left"] else None
+            if back is not None:
+                yield Row("bought again after counted as gone", back, group=group, estimand="share so far")
+
+    def _verdict(self) -> str:
+        known = self.windows[self.windows["left"] > 0]
+        if not len(known):
+            return message("No window sees anybody leave before the data end.")
+        short, long = known.iloc[0], known.iloc[-1]
+        told = message(
+            "Of those counted as gone after {short} days of silence, {share_short} have bought again by {as_of}",
+            short=int(short["inactivity_days"]),
+            share_short=percent(short["share_returned"]),
+            as_of=self.as_of,
+        )
+        if len(known) == 1:
+            return message("{told}.", told=told)
+        return message(
+            "{told}; after {long} days, {share_long}. The window is a choice, and it moves the share still buying "
+            "at day {at} from {low} to {high}.",
+            told=told,
+            long=int(long["inactivity_days"]),
+            share_long=percent(long["share_returned"]),
+            at=self.at,
+            low=percent(float(known["survival"].min())),
+            high=percent(float(known["survival"].max())),
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw survival and the share that came back against the window."""
+        from loyalty_research.plots.survival import window_sweep
+
+        return window_sweep(self.windows, at=self.at, ax=ax)
+
+
+def inactivity_sweep(
+    transactions: Any,
+    *,
+    windows: Sequence[int] = (30, 60, 90, 120, 180),
+    as_of: dt.date | str,
+    at: int,
+    level: float = 0.95,
+) -> InactivitySweep:
+    """Repeat the analysis under several inactivity windows.
+
+    Args:
+        transactions: As :meth:`ChurnData.from_transactions`.
+        windows: Inactivity windows in days.
+        as_of: Last day observed.
+        at: Day on the customers' clocks at which the share still buying is read.
+        level: Confidence level.
+
+    Returns:
+        For each window the share still buying at day ``at`` (NaN where the cut-off ends
+        follow-up earlier), how many were followed and left, and how many of those who left
+        bought again by ``as_of``: the later somebody left, the less time there was to see it.
+        ``without_cut_off`` is what forgetting the cut-off would have given, a known error.
+
+    Raises:
+        ArgumentError: When no window is given, or one is not a whole number of days.
+        ContractError: When the transactions break their contract.
+
+    Examples:
+        >>> import pandas as pd
+        >>> bought = pd.DataFrame({"customer_id": [1, 1, 2], "amount": [9., 9., 9.],
+        ...     "transacted_at": pd.to_datetime(["2024-01-01", "2024-02-15", "2024-01-10"])})
+        >>> sweep = inactivity_sweep(bought, windows=[30, 60], as_of="2024-06-30", at=20)
+        >>> sweep.windows[["inactivity_days", "survival", "left", "returned"]]
+           inactivity_days  survival  left  returned
+        0               30       0.0     2         1
+        1               60       0.5     2         0
+    """
+    if not len(windows):
+        raise ArgumentError("give at least one inactivity window")
+    table, _ = one_per_day(transactions)
+    rows = [_one_window(first_gaps(table, w, as_of), at, level) for w in sorted(set(windows))]
+    return InactivitySweep(
+        at=int(at), as_of=str(calendar_day(as_of, "as_of")), windows=pd.DataFrame(rows), level=level
+    )
+
+
+def _one_window(gaps: Gaps, at: int, level: float) -> dict[str, Any]:
+    kept, left = gaps.follow > 0, gaps.left & (gaps.follow > 0)
+    survival = low = high = float("nan")
+    if kept.any():
+        curve = kaplan_meier(gaps.stop[kept], left[kept])
+        low, high = (
+            float(curve_at(curve, v, [at], before=1.0)[0]) for v in curve_interval(curve, level=level)
+        )
+        survival = float(survival_at(curve, [at])[0])
+    # the known error: everybody followed to the last day, as if a silence could be seen at once
+    stop = np.where(gaps.gone, gaps.gap_start - gaps.first + 1, gaps.end - gaps.first)
+    seen = stop > 0
+    naive = kaplan_meier(stop[seen], gaps.gone[seen]) if seen.any() else None
+    back, gone = int((gaps.returned & left).sum()), int(left.sum())
+    return {
+        "inactivity_days": gaps.window,
+        "survival": survival,
+        "low": low,
+        "high": high,
+        "without_cut_off": (float("nan") if naive is None else float(survival_at(naive, [at])[0])),
+        "customers": int(kept.sum()),
+        "left": gone,
+        "returned": back,
+        "share_returned": back / gone if gone else float("nan"),
+    }
