@@ -73,8 +73,12 @@ class Project:
         path = self.root / "notebooks" / f"{name}.ipynb"
         path.write_text(json.dumps(notebook_of(*(cells or GOOD), **options)))
         known = {"id": name, "notebook": f"notebooks/{name}.ipynb", "title": f"Who came back ({name})?"}
-        self.entries = [e for e in self.entries if e["id"] != name]
-        self.entries.append({**known, "audience": "the team", "needs": [], **(entry or {})})
+        known |= {"audience": "the team", "needs": [], **(entry or {})}
+        places = [place for place, e in enumerate(self.entries) if e["id"] == name]
+        if places:
+            self.entries[places[0]] = known
+        else:
+            self.entries.append(known)
         self.save()
 
     def save(self):

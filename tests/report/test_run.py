@@ -179,7 +179,7 @@ def test_kill_in_the_middle_leaves_the_last_good_site(copied, tmp_path):
     copied.add("first")  # as it was
     done = copied.run("report")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("second: unchanged\nfirst: unchanged\n")
+    assert done.stdout.startswith("first: unchanged\nsecond: unchanged\n")
     assert copied.files() == before
 
 
