@@ -73,7 +73,10 @@ def test_few_completions_are_not_told():
 
 
 def test_findings_carry_the_difference(carwash):
-    (finding,) = carwash.completion().findings(section="The answer")
+    finding, chance = carwash.completion().findings(section="The answer")
+    assert chance.id == "chance-of-gain"
+    assert "99.9%" in chance.headline
+    assert "97.9%" in chance.headline
     assert finding.id == "completion"
     assert finding.estimate.value == pytest.approx(23 / 150)
     assert finding.section == "The answer"
@@ -200,3 +203,14 @@ def test_units_that_break_their_contract():
     ):
         with pytest.raises(ContractError, match=said):
             CardExperiment.from_units(bad, control="a")
+
+
+def test_replication_plans_for_what_was_seen(carwash):
+    from loyalty_research.endowed_progress import NotAvailable
+
+    assert carwash.completion().replication().cards == 129
+    assert carwash.completion().replication(power=0.9).cards == 172
+    for counts in ({"a": (5, 40), "b": (5, 40)}, {"a": (0, 40), "b": (5, 40)}):
+        none = CardExperiment.from_counts(counts, control="a").completion().replication()
+        assert isinstance(none, NotAvailable)
+        assert "no effect to plan for" in none.verdict()

@@ -1,10 +1,11 @@
+import dataclasses
 import json
 
 import pandas as pd
 import pytest
 
-from loyalty_research.endowed_progress import CardExperiment, CompletionResult
-from loyalty_research.errors import ArgumentError
+from loyalty_research.endowed_progress import CardExperiment, CompletionResult, NotAvailable, beside_truth
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +117,93 @@ def test_level_reaches_every_interval(simulated):
         assert set(result.to_frame()["level"]) == {0.8}
     with pytest.raises(ArgumentError, match="level"):
         CardExperiment(events, as_of="2024-12-31", control="control", level=80)
+
+
+@dataclasses.dataclass
+class Tables:
+    """What an experiment asks of a dataset."""
+
+    frames: dict
+    name: str = "mine"
+    as_of: object = "2024-12-31"
+
+    def has(self, table, *columns):
+        return table in self.frames and set(columns) <= set(self.frames[table].columns)
+
+    def frame(self, table):
+        return self.frames[table]
+
+
+def test_a_dataset_gives_its_cards_before_its_units(simulated):
+    events = simulated(59)
+    units = pd.DataFrame({"arm": ["control", "endowed"] * 20, "completed": [0, 1] * 20, "day": range(40)})
+    both = CardExperiment.from_dataset(Tables({"card_events": events, "units": units}), control="control")
+    assert both.has_cards
+    assert both.cards_ == 300
+    only = CardExperiment.from_dataset(Tables({"units": units}), control="control")
+    assert not only.has_cards
+    assert only.cards_ == 40
+    armless = Tables({"card_events": events.drop(columns="arm"), "units": units})
+    assert CardExperiment.from_dataset(armless, control="control", cluster="day").cards_ == 40
+    with pytest.raises(ContractError, match="mine has no table card_events with arm, cashier, nor units"):
+        CardExperiment.from_dataset(Tables({"units": units}), control="control", cluster="cashier")
+    with pytest.raises(DesignError, match="no end of observation"):
+        CardExperiment.from_dataset(Tables({"card_events": events}, as_of=None), control="control")
+
+
+def test_the_named_datasets_are_analysed(simulated):
+    import loyalty_research as lr
+
+    carwash = CardExperiment.from_dataset(lr.open_dataset("carwash"), control="control")
+    assert carwash.completion().outcomes.completed == (28, 51)
+    cards = CardExperiment.from_dataset(lr.open_dataset("stamp-cards"), control="control")
+    assert cards.completion().failed_gates == ()
+    assert cards.goal_gradient().slope.low > 0
+
+
+def test_what_cannot_be_analysed_says_why(simulated):
+    counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a")
+    missing = counts.attempt("goal_gradient", period=7)
+    assert not missing
+    assert "needs card events" in missing.verdict()
+    assert missing.findings() == []
+    assert "needs card events" in missing._repr_html_()
+    assert counts.attempt("completion")["b"].difference.value == pytest.approx(0.1)
+    with pytest.raises(ArgumentError, match="analysis must be one of"):
+        counts.attempt("limits")
+    with pytest.raises(ArgumentError, match="by_day"):
+        counts.attempt("completion", by_day=3)
+
+
+def test_limits_follow_what_is_known(simulated):
+    counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a").limits()
+    assert any("Only counts are known" in said for said in counts)
+    cards = CardExperiment(simulated(60), as_of="2024-12-31", control="control")
+    assert not any("Only counts are known" in said for said in cards.limits())
+    assert any("drawn one by one" in said for said in cards.limits())
+    clustered = CardExperiment(simulated(60), as_of="2024-12-31", control="control", cluster="cluster_id")
+    assert not any("drawn one by one" in said for said in clustered.limits())
+
+
+def test_estimates_beside_the_truth(simulated):
+    x = CardExperiment(
+        simulated(61, alpha=-3.132, beta=2.0, per_arm=400), as_of="2024-12-31", control="control"
+    )
+    frame = beside_truth(
+        {"slope": 2.0, "level": 0.0, "completion_control": 0.187, "sigma": 1.0, "visits_difference": None},
+        completion=x.completion(),
+        visits=x.visits(),
+        gradient=x.goal_gradient(),
+    ).set_index("quantity")
+    assert frame.index.tolist() == [
+        "completed, control",
+        "slope within cards",
+        "pooled slope",
+        "level of the arm",
+    ]
+    assert frame.loc["slope within cards", "covered"]
+    assert not frame.loc["pooled slope", "covered"]
+    bare = beside_truth(
+        {"slope": 2.0}, completion=x.completion(), visits=x.visits(), gradient=NotAvailable("too few cards")
+    )
+    assert len(bare) == 0

@@ -1,6 +1,7 @@
+import pandas as pd
 import pytest
 
-from loyalty_research.endowed_progress import published
+from loyalty_research.endowed_progress import published, published_for
 from loyalty_research.errors import ArgumentError
 
 
@@ -30,3 +31,32 @@ def test_unknown_names_list_the_known():
         published("kivetz")
     with pytest.raises(ArgumentError, match="28, 29"):
         published("nunes-dreze-2006").experiment("30")
+
+
+def test_a_dataset_of_the_same_counts_is_recognised():
+    import loyalty_research as lr
+
+    assert published_for(lr.open_dataset("carwash")) is published("nunes-dreze-2006")
+
+
+def test_other_data_are_not_taken_for_the_paper():
+    class Units:
+        kind = "published"
+
+        def has(self, table, *columns):
+            return table == "units"
+
+        def frame(self, table):
+            return pd.DataFrame({"arm": ["control", "endowed"] * 5, "completed": [0, 1] * 5})
+
+    assert published_for(Units()) is None
+    Units.kind = "user"
+    assert published_for(Units()) is None
+
+
+def test_readings_are_set_side_by_side(oracle):
+    frame = published("nunes-dreze-2006").readings_frame().set_index("reading")
+    want = oracle("carwash_exact_tests")["expected"]["fisher_two_sided_p"]
+    assert frame.loc["28", "p_value"] == pytest.approx(want, abs=2e-8)
+    assert frame.loc["29", "difference"] == pytest.approx(22 / 150)
+    assert (frame["low"] > 0).all()

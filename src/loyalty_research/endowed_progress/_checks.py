@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
     from loyalty_research.endowed_progress._clusters import ClusteredCards
 
-__all__ = ["clusters", "issue_dates", "losses", "open_cards", "paid_distance", "sample_ratio", "shares"]
+__all__ = [
+    "clusters",
+    "issue_dates",
+    "limits",
+    "losses",
+    "open_cards",
+    "paid_distance",
+    "sample_ratio",
+    "shares",
+]
 
 _GATE = 0.001
 _FEW_CLUSTERS = 30
@@ -200,3 +209,39 @@ def clusters(cards: ClusteredCards, arms: int) -> Check:
     if few:
         detail = message("{detail}; with so few clusters intervals tend to be too narrow", detail=detail)
     return Check(message("enough clusters"), "warning" if few else "passed", detail)
+
+
+def limits(*, has_cards: bool, clustered: bool) -> list[str]:
+    """Return what the data leave open, as sentences for a page.
+
+    Args:
+        has_cards: Whether cards are known one by one.
+        clustered: Whether intervals allow for clusters.
+    """
+    said = [
+        message(
+            "The comparison speaks of these customers, this reward and this time; another shop may differ."
+        )
+    ]
+    if not has_cards:
+        said.append(
+            message(
+                "Only counts are known: not when cards were completed, how often holders came, which cards were "
+                "lost, nor what the extra visits earned."
+            )
+        )
+    if not clustered:
+        said.append(
+            message(
+                "Cards are taken as drawn one by one; had whole days or cashiers been drawn, the intervals would "
+                "be wider."
+            )
+        )
+    if has_cards:
+        said.append(
+            message(
+                "Only the first gap and what is counted over all cards compares like with like; whoever holds "
+                "many stamps chose to come often."
+            )
+        )
+    return said

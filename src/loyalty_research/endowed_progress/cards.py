@@ -253,7 +253,9 @@ def _expiry(table: pd.DataFrame) -> Days:
     seen = expired < NEVER
     if not seen.any():
         return np.full(len(table), NEVER, dtype=np.int64)
-    lives, dates = (expired - issued)[seen], expired[seen]
+    first = seen & (table["cycle"] == 1).to_numpy()
+    told = first if first.any() else seen
+    lives, dates = (expired - issued)[told], expired[told]
     if np.ptp(dates) <= 1 < np.ptp(lives):
         return np.where(seen, expired, dates.max())
     # where lives differ, no card is judged before the longest of them has passed

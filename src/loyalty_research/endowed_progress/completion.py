@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from loyalty_research.endowed_progress._clusters import cluster_contrast, cluster_ratio, cluster_variances
+from loyalty_research.endowed_progress._outcome import NotAvailable
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Finding, Result, Row
 from loyalty_research.i18n import message, number, percent
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from loyalty_research.endowed_progress._clusters import ClusteredCards
+    from loyalty_research.endowed_progress.planning import Plan
     from loyalty_research.estimates import Check
     from loyalty_research.stats.proportions import DifferenceMethod, ExactTest, PosteriorDifference
 
@@ -285,7 +287,7 @@ class CompletionResult(Result):
     def _sentence(self, c: ArmComparison) -> str:
         rate = self.rates[self.outcomes.arms.index(c.arm)]
         seen = message(
-            "{arm}: {rate} of {n} cards completed {horizon}, against {base} of {n0} ({control}).",
+            "{arm}: {rate} of {n} cards were completed {horizon}, against {base} of {n0} ({control}).",
             arm=c.arm,
             rate=rate.format(),
             n=f"{rate.n:,}",
@@ -333,7 +335,7 @@ class CompletionResult(Result):
         )
 
     def findings(self, *, section: str = "") -> list[Finding]:
-        """Return what a page tells of completion: one finding per arm compared.
+        """Return what a page tells of completion: the difference of each arm, and how sure it is.
 
         Nothing is told when a gate failed, or when so few cards of an arm were completed, or
         left, that the rate would tell of single customers.
@@ -356,16 +358,44 @@ class CompletionResult(Result):
                 )
             )
             return [Finding("completion", said, None, "suppressed", section)]
-        return [
-            Finding(
-                "completion" if len(self.comparisons) == 1 else f"completion-{c.arm}",
-                self._sentence(c),
-                c.difference,
-                "finding",
-                section,
+        found = []
+        for c in self.comparisons:
+            suffix = "" if len(self.comparisons) == 1 else f"-{c.arm}"
+            found.append(Finding(f"completion{suffix}", self._sentence(c), c.difference, "finding", section))
+            if c.posterior is not None and len(self.comparisons) == 1:
+                chance = message(
+                    "The chance that {arm} is better at all is {any}; that it is better by five points, {five} "
+                    "(uniform priors).",
+                    arm=c.arm,
+                    any=percent(c.posterior.pr_above(0.0)),
+                    five=percent(c.posterior.pr_above(0.05)),
+                )
+                found.append(Finding("chance-of-gain", chance, c.posterior.estimate(), "finding", section))
+        return found
+
+    def replication(self, arm: str | None = None, *, power: float = 0.8) -> Plan | NotAvailable:
+        """Return what it would take to find the difference seen, and half of it, again.
+
+        Args:
+            arm: The arm to repeat; the first beside the control by default.
+            power: Chance to be had of finding it.
+
+        Returns:
+            A plan, or the reason why none can be made.
+        """
+        from loyalty_research.endowed_progress.planning import plan
+
+        comparison = self.comparisons[0] if arm is None else self[arm]
+        base, rate = (self.rates[i].value for i in (0, self.outcomes.arms.index(comparison.arm)))
+        if base == rate or not (0 < base < 1 and 0 < rate < 1):
+            return NotAvailable(
+                message(
+                    "rates of {base} and {rate} give no effect to plan for",
+                    base=percent(base),
+                    rate=percent(rate),
+                )
             )
-            for c in self.comparisons
-        ]
+        return plan(baseline=base, uplift=rate - base, power=power, level=self.level)
 
     def tests_frame(self) -> pd.DataFrame:
         """Return the exact tests: arm, test, statistic, p_value."""

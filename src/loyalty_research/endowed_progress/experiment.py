@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from loyalty_research.endowed_progress import _checks
 from loyalty_research.endowed_progress._clusters import ClusteredCards
+from loyalty_research.endowed_progress._outcome import NotAvailable
+from loyalty_research.endowed_progress._sources import counted_outcomes, unit_outcomes
 from loyalty_research.endowed_progress._windows import (
     card_life,
     followed_cards,
     judged_cards,
     per_holder,
 )
-from loyalty_research.endowed_progress.cards import order_arms, read_cards
+from loyalty_research.endowed_progress.cards import read_cards
 from loyalty_research.endowed_progress.completion import Outcomes, compare_arms
 from loyalty_research.endowed_progress.gradient import (
     HazardResult,
@@ -27,10 +29,10 @@ from loyalty_research.endowed_progress.gradient import (
 from loyalty_research.endowed_progress.hazard import Link
 from loyalty_research.endowed_progress.timing import compare_times
 from loyalty_research.endowed_progress.visits import cost, count_visits
-from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
+from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError, DesignError
 from loyalty_research.estimates import Check, check_level
 from loyalty_research.i18n import message
-from loyalty_research.stats.counts import check_counts, check_whole
+from loyalty_research.stats.counts import check_whole
 from loyalty_research.stats.proportions import DifferenceMethod
 
 if TYPE_CHECKING:
@@ -48,6 +50,27 @@ if TYPE_CHECKING:
     from loyalty_research.endowed_progress.visits import EconomicsResult, VisitsResult
 
 __all__ = ["CardExperiment"]
+
+Analysis = Literal[
+    "completion",
+    "economics",
+    "first_gap",
+    "goal_gradient",
+    "hazard_by_stamps",
+    "time_to_completion",
+    "visits",
+]
+
+
+class _Tables(Protocol):
+    """What is needed of a dataset."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def as_of(self) -> Any: ...
+    def has(self, table: str, *columns: str) -> bool: ...
+    def frame(self, table: str) -> pd.DataFrame: ...
 
 
 class CardExperiment:
@@ -109,6 +132,7 @@ class CardExperiment:
         self.level = check_level(level)
         cards = read_cards(card_events, as_of=as_of, control=control, arm=arm, cluster=cluster)
         self._cards: Cards | None = cards
+        self._horizon = ""
         self._outcomes: Outcomes | None = None
         self.arms_ = cards.arms
         first = cards.table[cards.table["cycle"] == 1]
@@ -157,6 +181,7 @@ class CardExperiment:
         *,
         control: str,
         ratio: Mapping[str, float] | None = None,
+        horizon: str | None = None,
         level: float = 0.95,
     ) -> CardExperiment:
         """Start from counts, such as those of a paper.
@@ -165,6 +190,7 @@ class CardExperiment:
             counts: Arm to (completed cards, cards handed out).
             control: Name of the arm without a head start.
             ratio: Planned shares of the arms; equal when None.
+            horizon: By when cards were counted, in words such as ``"within nine months"``.
             level: Level of every interval.
 
         Raises:
@@ -176,22 +202,14 @@ class CardExperiment:
             >>> experiment.arms_
             ('a', 'b')
         """
-        checked: dict[str, tuple[int, int]] = {}
-        for name, (x, n) in counts.items():
-            try:
-                checked[str(name)] = check_counts(x, n)
-            except ArgumentError as error:
-                raise ArgumentError(f"arm {name!r}: {error} (x completed, n handed out)") from error
-        arms = order_arms(list(checked), control)
+        outcomes = counted_outcomes(counts, control=control)
         self = cls.__new__(cls)
         self.level = check_level(level)
         self._cards, self._cluster = None, None
-        self.arms_ = arms
-        sizes = tuple(checked[a][1] for a in arms)
-        self._outcomes = Outcomes(arms, tuple(checked[a][0] for a in arms), sizes)
-        self.checks_ = (
-            _checks.sample_ratio(arms, sizes, _checks.shares(arms, ratio), unit=message("cards")),
-        )
+        self._horizon = message("by the end") if horizon is None else horizon
+        self.arms_, self._outcomes = outcomes.arms, outcomes
+        planned = _checks.shares(outcomes.arms, ratio)
+        self.checks_ = (_checks.sample_ratio(outcomes.arms, outcomes.n, planned, unit=message("cards")),)
         self.dropped_ = {}
         return self
 
@@ -228,33 +246,103 @@ class CardExperiment:
             >>> CardExperiment.from_units(cards, control="a").completion().outcomes.completed
             (1, 2)
         """
-        wanted = [arm, completed, *([cluster] if cluster is not None else [])]
-        missing = [c for c in wanted if c not in units.columns]
-        if missing:
-            raise ContractError(f"units lacks the columns {', '.join(missing)}")
-        for column in wanted:
-            empty = units[column].isna().to_numpy()
-            if empty.any():
-                raise ContractError(f"units.{column} is missing in {at_rows(np.flatnonzero(empty).tolist())}")
-        odd = ~units[completed].isin([0, 1]).to_numpy()
-        if odd.any():
-            raise ContractError(f"units.{completed} is not 0 or 1 in {at_rows(np.flatnonzero(odd).tolist())}")
-        label = units[arm].astype(str).to_numpy()
-        done = units[completed].to_numpy(dtype=float) == 1
-        counts = {a: (int(done[label == a].sum()), int((label == a).sum())) for a in sorted(set(label))}
+        outcomes = unit_outcomes(units, control=control, arm=arm, completed=completed, cluster=cluster)
+        counts = dict(zip(outcomes.arms, zip(outcomes.completed, outcomes.n, strict=True), strict=True))
         self = cls.from_counts(counts, control=control, ratio=ratio, level=level)
-        if cluster is not None and self._outcomes is not None:
-            place = {a: i for i, a in enumerate(self.arms_)}
-            cards = ClusteredCards(
-                np.array([place[a] for a in label], dtype=np.int64),
-                done,
-                np.zeros(len(done), dtype=bool),
-                np.asarray(units.groupby(cluster).ngroup(), dtype=np.int64),
-            )
-            base = self._outcomes
-            self._outcomes = Outcomes(base.arms, base.completed, base.n, None, cards)
-            self.checks_ = (*self.checks_, _checks.clusters(cards, len(self.arms_)))
+        self._outcomes = outcomes
+        if outcomes.clustered is not None:
+            self.checks_ = (*self.checks_, _checks.clusters(outcomes.clustered, len(self.arms_)))
         return self
+
+    @classmethod
+    def from_dataset(
+        cls,
+        dataset: _Tables,
+        *,
+        control: str,
+        arm: str = "arm",
+        cluster: str | None = None,
+        ratio: Mapping[str, float] | None = None,
+        level: float = 0.95,
+    ) -> CardExperiment:
+        """Start from a dataset: its card events where it has them, else its units.
+
+        Args:
+            dataset: What :func:`loyalty_research.open_dataset` returns, with a table
+                ``card_events`` that has arms, or ``units`` with arms and ``completed``.
+            control: Name of the arm without a head start.
+            arm: Column of the arm.
+            cluster: Column of what was drawn at random where that is more than a card.
+            ratio: Planned shares of the arms; equal when None.
+            level: Level of every interval.
+
+        Raises:
+            ContractError: When the dataset has neither table, or rows break the contract.
+            DesignError: When card events have no end of observation, or as the other ways in.
+        """
+        extra = [cluster] if cluster is not None else []
+        if dataset.has("card_events", arm, *extra):
+            if dataset.as_of is None:
+                raise DesignError(f"{dataset.name} has no end of observation; open it with as_of=")
+            return cls(
+                dataset.frame("card_events"),
+                as_of=dataset.as_of,
+                control=control,
+                arm=arm,
+                cluster=cluster,
+                ratio=ratio,
+                level=level,
+            )
+        if dataset.has("units", arm, "completed", *extra):
+            return cls.from_units(
+                dataset.frame("units"), control=control, arm=arm, cluster=cluster, ratio=ratio, level=level
+            )
+        named = ", ".join([arm, *extra])
+        raise ContractError(
+            f"{dataset.name} has no table card_events with {named}, nor units with {named} and completed"
+        )
+
+    @property
+    def has_cards(self) -> bool:
+        """Whether cards are known one by one, with their dates."""
+        return self._cards is not None
+
+    @property
+    def cards_(self) -> int:
+        """Number of cards compared."""
+        return len(self._first) if self._outcomes is None else sum(self._outcomes.n)
+
+    def attempt(self, analysis: Analysis, **options: Any) -> Any:
+        """Return an analysis, or the reason why the data cannot carry it.
+
+        For pages that must hold on any data: a result is true, a
+        :class:`~loyalty_research.endowed_progress.NotAvailable` is false and says why.
+
+        Args:
+            analysis: Name of a method, such as ``"goal_gradient"``.
+            **options: Its options.
+
+        Raises:
+            ArgumentError: When no analysis has that name, or an option is wrong.
+
+        Examples:
+            >>> counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a")
+            >>> counts.attempt("visits").verdict()
+            'Not available: visits() needs card events; counts tell only how many cards were completed.'
+        """
+        if analysis not in get_args(Analysis):
+            raise ArgumentError(f"analysis must be one of {', '.join(get_args(Analysis))}; got {analysis!r}")
+        try:
+            return getattr(self, analysis)(**options)
+        except (DesignError, ConvergenceError) as error:
+            return NotAvailable(str(error))
+
+    def limits(self) -> list[str]:
+        """Return what the data leave open, as sentences for a page."""
+        clustered = self._cluster is not None or (
+            self._outcomes is not None and self._outcomes.clustered is not None
+        )
+        return _checks.limits(has_cards=self.has_cards, clustered=clustered)
 
     def _need_cards(self, what: str) -> Cards:
         if self._cards is None:
@@ -289,9 +377,8 @@ class CardExperiment:
         if self._outcomes is not None:
             if by_day is not None:
                 raise ArgumentError("by_day needs card events; counts are as they were published")
-            horizon = message("as counted")
             return compare_arms(
-                self._outcomes, horizon=horizon, method=method, level=self.level, checks=self.checks_
+                self._outcomes, horizon=self._horizon, method=method, level=self.level, checks=self.checks_
             )
         cards = self._need_cards("completion()")
         window = judged_cards(cards, self._first, by_day)

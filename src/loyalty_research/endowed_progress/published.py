@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from loyalty_research.endowed_progress.experiment import CardExperiment
 from loyalty_research.errors import ArgumentError
 
-__all__ = ["Published", "published"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Published", "published", "published_for"]
+
+
+class _Tables(Protocol):
+    """What is needed of a dataset."""
+
+    @property
+    def kind(self) -> str: ...
+    def has(self, table: str, *columns: str) -> bool: ...
+    def frame(self, table: str) -> pd.DataFrame: ...
 
 
 @dataclass(frozen=True)
@@ -22,7 +36,9 @@ class Published:
         required: Arm to stamps a reward takes, given ones included.
         endowed: Arm to stamps given.
         readings: Name of a reading to arm to (completed, handed out).
+        horizon: By when cards were counted, in words.
         note: Why there is more than one reading.
+        limits: What the paper leaves open.
     """
 
     id: str
@@ -32,7 +48,9 @@ class Published:
     required: dict[str, int]
     endowed: dict[str, int]
     readings: dict[str, dict[str, tuple[int, int]]] = field(default_factory=dict)
+    horizon: str = ""
     note: str = ""
+    limits: tuple[str, ...] = ()
 
     def experiment(self, reading: str | None = None, *, level: float = 0.95) -> CardExperiment:
         """Return the experiment under one reading of the counts (the first by default).
@@ -43,7 +61,40 @@ class Published:
         chosen = next(iter(self.readings)) if reading is None else str(reading)
         if chosen not in self.readings:
             raise ArgumentError(f"reading must be one of {', '.join(self.readings)}; got {reading!r}")
-        return CardExperiment.from_counts(self.readings[chosen], control=self.control, level=level)
+        return CardExperiment.from_counts(
+            self.readings[chosen], control=self.control, horizon=self.horizon or None, level=level
+        )
+
+    def readings_frame(self, *, level: float = 0.95) -> pd.DataFrame:
+        """Return what each reading says, one row per reading and arm beside the control.
+
+        Returns:
+            reading, arm, control_rate, arm_rate, difference, low, high, p_value (Fisher),
+            probability (that the difference exceeds 0, uniform priors), number_needed.
+        """
+        import pandas as pd
+
+        rows = []
+        for reading in self.readings:
+            result = self.experiment(reading, level=level).completion()
+            rates = dict(zip(result.outcomes.arms, result.rates, strict=True))
+            for c in result.comparisons:
+                chance = math.nan if c.posterior is None else c.posterior.pr_above(0.0)
+                rows.append(
+                    {
+                        "reading": reading,
+                        "arm": c.arm,
+                        "control_rate": rates[self.control].value,
+                        "arm_rate": rates[c.arm].value,
+                        "difference": c.difference.value,
+                        "low": c.difference.low,
+                        "high": c.difference.high,
+                        "p_value": c.tests[0].p_value,
+                        "probability": chance,
+                        "number_needed": c.number_needed.value,
+                    }
+                )
+        return pd.DataFrame(rows)
 
 
 _PUBLISHED = {
@@ -64,9 +115,31 @@ _PUBLISHED = {
             "28": {"control": (28, 150), "endowed": (51, 150)},
             "29": {"control": (29, 150), "endowed": (51, 150)},
         },
+        horizon="within nine months",
         note="The paper prints percentages: 34% of 150 is 51 cards, but 19% of 150 may be 28 or 29.",
+        limits=(
+            (
+                "One car wash, one reward, 300 cards over nine months, published in 2006 and never repeated card by "
+                "card in the open: a found effect that was worth publishing tends to be larger than the true one."
+            ),
+            "Redeemed cards were counted; a card filled and never handed in counts as not completed.",
+            "Cards are reported as handed out at random; whether by card, by day or by cashier is not known.",
+        ),
     )
 }
+
+
+def published_for(dataset: _Tables) -> Published | None:
+    """Return the published experiment whose counts a dataset holds, or None.
+
+    Args:
+        dataset: What :func:`loyalty_research.open_dataset` returns.
+    """
+    if dataset.kind != "published" or not dataset.has("units", "arm", "completed"):
+        return None
+    found = dataset.frame("units").groupby("arm")["completed"].agg(["sum", "size"])
+    counts = {str(arm): (int(x), int(n)) for arm, x, n in found.itertuples()}
+    return next((p for p in _PUBLISHED.values() if counts in p.readings.values()), None)
 
 
 def published(name: str) -> Published:

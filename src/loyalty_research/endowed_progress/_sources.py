@@ -1,0 +1,76 @@
+"""Counts and unit tables brought to outcomes per arm."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from loyalty_research.endowed_progress._clusters import ClusteredCards
+from loyalty_research.endowed_progress.cards import order_arms
+from loyalty_research.endowed_progress.completion import Outcomes
+from loyalty_research.errors import ArgumentError, ContractError, at_rows
+from loyalty_research.stats.counts import check_counts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+__all__ = ["counted_outcomes", "unit_outcomes"]
+
+
+def counted_outcomes(counts: Mapping[str, tuple[int, int]], *, control: str) -> Outcomes:
+    """Return outcomes from arm to (completed, handed out).
+
+    Raises:
+        ArgumentError: On impossible counts; the message names the arm.
+        DesignError: When the control is unknown, or there is one arm only.
+    """
+    checked: dict[str, tuple[int, int]] = {}
+    for name, (x, n) in counts.items():
+        try:
+            checked[str(name)] = check_counts(x, n)
+        except ArgumentError as error:
+            raise ArgumentError(f"arm {name!r}: {error} (x completed, n handed out)") from error
+    arms = order_arms(list(checked), control)
+    return Outcomes(arms, tuple(checked[a][0] for a in arms), tuple(checked[a][1] for a in arms))
+
+
+def unit_outcomes(
+    units: pd.DataFrame, *, control: str, arm: str, completed: str, cluster: str | None
+) -> Outcomes:
+    """Return outcomes from a table with one row per card.
+
+    Raises:
+        ContractError: When a column is missing or holds what it should not.
+        DesignError: When the control is unknown, or there is one arm only.
+    """
+    wanted = [arm, completed, *([cluster] if cluster is not None else [])]
+    missing = [c for c in wanted if c not in units.columns]
+    if missing:
+        raise ContractError(f"units lacks the columns {', '.join(missing)}")
+    if not len(units):
+        raise ContractError("units is empty")
+    for column in wanted:
+        empty = units[column].isna().to_numpy()
+        if empty.any():
+            raise ContractError(f"units.{column} is missing in {at_rows(np.flatnonzero(empty).tolist())}")
+    odd = ~units[completed].isin([0, 1]).to_numpy()
+    if odd.any():
+        raise ContractError(f"units.{completed} is not 0 or 1 in {at_rows(np.flatnonzero(odd).tolist())}")
+    label = units[arm].astype(str)
+    arms = order_arms(label.unique().tolist(), control)
+    arm_of = np.asarray(label.map({a: i for i, a in enumerate(arms)}), dtype=np.int64)
+    done = units[completed].to_numpy(dtype=float) == 1
+    clustered = None
+    if cluster is not None:
+        codes = np.asarray(units.groupby(cluster).ngroup(), dtype=np.int64)
+        clustered = ClusteredCards(arm_of, done, np.zeros(len(done), dtype=bool), codes)
+    return Outcomes(
+        arms,
+        tuple(np.bincount(arm_of[done], minlength=len(arms)).tolist()),
+        tuple(np.bincount(arm_of, minlength=len(arms)).tolist()),
+        None,
+        clustered,
+    )
