@@ -127,6 +127,8 @@ def test_a_failure_leaves_the_others_and_its_last_good_page(copied):
     size = "table t has no column c"
     copied.add("first", IMPORT, f"raise lr.ContractError({size!r} + ' in ' + __import__('os').getcwd())")
     copied.add("third")
+    (copied.root / "data" / "datasets.yml").write_text("carwash: {}\n")
+    copied.add("undeclared", IMPORT, "lr.open_dataset('carwash')")
     copied.entries = [e for e in copied.entries if e["id"] != "second"]  # retired
     copied.save()
     done = copied.run("report")
@@ -134,6 +136,9 @@ def test_a_failure_leaves_the_others_and_its_last_good_page(copied):
     assert done.stderr == ""
     assert f"first: FAILED: cell 4: {size} in [project]/notebooks\n" in done.stdout
     assert "third: made in" in done.stdout
+    assert (
+        "undeclared: FAILED: cell 4: this report opens the dataset 'carwash' but declares none" in done.stdout
+    )
     after = copied.files()
     assert {name: after[name] for name in ("first.html", "first.metrics.json")} == {
         name: before[name] for name in ("first.html", "first.metrics.json")
