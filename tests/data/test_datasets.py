@@ -104,6 +104,22 @@ def test_grocery_baskets_equal_the_lines_summed_by_another_engine():
     assert (orders["amount"] - expected["amount"].reindex(orders.index)).abs().max() < 1e-6
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "programme",
+        "stamp-cards",
+        pytest.param("cdnow-sample", marks=pytest.mark.datasets),
+    ],
+)
+def test_shipped_datasets_follow_the_contract_and_repeat(name):
+    data = open_dataset(name)
+    assert data.check().ok
+    assert data.check().name == data.name == name
+    assert data.fingerprint == open_dataset(name).fingerprint
+    assert (data.kind == "simulated") == bool(data.truth)
+
+
 def test_carwash_counts_are_the_published_ones():
     data = open_dataset("carwash")
     units = data.frame("units")
@@ -279,6 +295,13 @@ def test_without_a_declared_end_the_last_event_is_taken_and_said():
     assert "2024-02-10" in data.notices[0]
 
 
+def test_units_without_dates_say_that_a_view_shows_them_whole():
+    units = pd.DataFrame({"arm": ["a", "b"], "visits": [1, 0]})
+    view = shop({**frames(), "units": units}).viewed("2024-01-31")
+    assert view.counts() == {"transactions": 2, "units": 2}
+    assert any("units has no dates" in notice for notice in view.notices)
+
+
 def test_anonymous_sales_are_counted():
     data = shop(frames(customer_id=["a", None, "b"]))
     assert data.counts() == {"transactions": 3}
@@ -350,6 +373,8 @@ def test_what_the_data_are_is_shown():
     data = shop(notices=["Made up <for a test>."], description="A shop & more.")
     bundle = data._repr_mimebundle_()
     html = bundle["text/html"]
+    assert "Left out" not in html
+    assert "transactions: after 2024-01-31: 1" in shop(as_of="2024-01-31")._repr_mimebundle_()["text/html"]
     for piece in ("A shop &amp; more.", "&lt;for a test&gt;", "transactions: 3 rows", "EUR", "Your own data"):
         assert piece in html
     assert bundle["text/plain"].startswith("shop (Your own data): A shop & more.")
@@ -459,7 +484,7 @@ def test_a_generator_gives_a_dataset_under_the_declared_name(project, monkeypatc
     assert (data.name, data.description, data.kind) == ("made", "Made.", "simulated")
     assert data.truth == {"lift": 0.1}
     assert data.counts() == {"transactions": 2}
-    assert check_dataset("made").ok
+    assert repr(check_dataset("made")) == "made follows the contract (1 table, 3 rows)."
     monkeypatch.setattr(Point, "load", staticmethod(lambda: lambda kind, rows: None))
     with pytest.raises(ContractError, match="returned no Dataset"):
         open_dataset("made")

@@ -50,6 +50,23 @@ def test_compressed_and_other_encodings(project):
     assert report.to_frame()["first_rows"][0] == (2, 3)
 
 
+def test_lines_are_counted_in_every_way_of_storing_text(project):
+    text = 'arm,x\na,1\nb\n"a\nb",2\nd,1,2\n'
+    project.write("g.csv.gz", gzip.compress(text.encode()))
+    project.write("u.csv", text.encode("utf-16"))
+    project.define("""
+        g: {tables: {units: {from: g.csv.gz}}}
+        u: {tables: {units: {from: u.csv, encoding: utf-16}}}
+        h: {tables: {tickets: {from: h.csv, header: [ticket_id, customer_id, opened_at]}}}
+    """)
+    assert check_dataset("g").to_frame()["first_rows"].tolist() == [(3, 6)]
+    assert check_dataset("u").to_frame()["count"].tolist() == [2]
+    # without a header the first row is line 1
+    project.write("h.csv", "1,a,2024-01-01\n2,a,soon\n3,a\n4,a,later\n")
+    report = check_dataset("h").to_frame().set_index("rule")["first_rows"].to_dict()
+    assert report == {"malformed_line": (3,), "not_a_timestamp": (2, 4)}
+
+
 def test_null_words_numbers_and_names_without_header(project):
     project.write("u.csv", "a;1.234,5;NA\nb;2,25;x\n")
     made = mine(

@@ -178,7 +178,7 @@ def _no_such(text: str, names: list[str], root: Path | None) -> str:
         return f"there is no file or folder {text!r} (looked from {Path.cwd()})"
     if root is None:
         return f"there is no dataset {text!r}: no {CATALOGUE} was found from {Path.cwd()} upwards"
-    close = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
+    close = difflib.get_close_matches(text, names, n=3)
     hint = f" Did you mean {' or '.join(close)}?" if close else ""
     return f"there is no dataset {text!r}.{hint} {root / CATALOGUE} has: {', '.join(names)}"
 
@@ -286,7 +286,7 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def source_key(name_or_path: str | Path, as_of: object = None, *, start: Path | None = None) -> str | None:
+def source_key(name_or_path: str | Path, *, as_of: object = None, start: Path | None = None) -> str | None:
     """Return a content key of a dataset without opening it.
 
     The key changes when a file's bytes, the definition, the view or the generator's code change.

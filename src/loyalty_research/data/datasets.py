@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -244,6 +245,11 @@ class Dataset:
         ]
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
+    def rename(self, name: str) -> None:
+        """Give the dataset, and what its check says, another name."""
+        self.name = name
+        self._report = replace(self._report, name=name)
+
     def counts(self) -> dict[str, int]:
         """Return the number of rows of each table."""
         return {
@@ -266,6 +272,10 @@ class Dataset:
                 f"as_of={day} lies after {self.as_of}, the last day that {self.name} observes"
             )
         notices = self.notices
+        if self.has("units"):
+            notices += (
+                message("The table units has no dates: a view as of an earlier day shows all of it."),
+            )
         calibration_end = self.calibration_end
         if calibration_end is not None and calibration_end >= day:
             calibration_end = None
@@ -289,12 +299,16 @@ class Dataset:
             message("{table}: {count} rows", table=table, count=f"{count:,}")
             for table, count in self.counts().items()
         )
-        return {
+        facts = {
             message("Rows"): rows,
             message("Observed until"): self.as_of.isoformat() if self.as_of else message("not dated"),
             message("Currency"): self.currency or message("no money in these data"),
             message("Days counted in"): self.timezone,
         }
+        if self.dropped:
+            left_out = "; ".join(f"{reason}: {count:,}" for reason, count in self.dropped.items())
+            facts[message("Left out")] = left_out
+        return facts
 
     def __repr__(self) -> str:
         lines = [f"{self.name} ({_KIND_WORDS[self.kind]()}): {self.description}"]
@@ -384,9 +398,9 @@ def _generate(definition: Definition) -> Dataset:
     made = function(*leading, **arguments)
     if not isinstance(made, Dataset):
         raise ContractError(f"{definition.name}: the generator {asked.get('name')!r} returned no Dataset")
-    made.name = definition.name
     made.description = definition.description or made.description
     made.notices = (*definition.notices, *made.notices)
+    made.rename(definition.name)
     return made
 
 
