@@ -293,6 +293,13 @@ def test_without_a_declared_end_the_last_event_is_taken_and_said():
     data = shop()
     assert data.as_of == dt.date(2024, 2, 10)
     assert "2024-02-10" in data.notices[0]
+    # a day given by hand is a declaration, and may lie after the last event
+    later = data.viewed("2024-12-31")
+    assert later.as_of == dt.date(2024, 12, 31)
+    assert later.notices == ()
+    assert data.viewed("2024-12-31").fingerprint == later.fingerprint
+    with pytest.raises(ArgumentError, match="lies after 2024-12-31"):
+        later.viewed("2025-01-01")
 
 
 def test_units_without_dates_say_that_a_view_shows_them_whole():

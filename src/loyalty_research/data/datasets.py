@@ -95,6 +95,7 @@ class Dataset:
             raise ArgumentError(f"kind must be one of {', '.join(_KIND_WORDS)}; got {kind!r}")
         self._loaded = loaded
         self._report = report
+        self._declared = as_of is not None
         self.name, self.description, self.kind = name, description, kind
         self.currency, self.timezone = loaded.currency, loaded.zone
         self.as_of, self.calibration_end = as_of, calibration_end
@@ -102,12 +103,7 @@ class Dataset:
         if as_of is None:
             self.as_of = _last_day(loaded)
             if self.as_of is not None:
-                self.notices += (
-                    message(
-                        "No end of observation was declared; {day}, the day of the last event, is taken for it.",
-                        day=self.as_of.isoformat(),
-                    ),
-                )
+                self.notices += (_end_notice(self.as_of),)
         self._views, self.dropped = present(
             loaded, as_of, "all" if as_of is None else f"until_{as_of:%Y%m%d}"
         )
@@ -257,21 +253,24 @@ class Dataset:
         }
 
     def viewed(self, as_of: dt.date | str) -> Dataset:
-        """Return the dataset as it was known at the end of an earlier day.
+        """Return the dataset as it was known at the end of a day.
 
         Args:
-            as_of: Last day that may be seen.
+            as_of: Last day that may be seen. It lies before the declared end of observation; where none
+                is declared, it may lie after the last event and declares the end.
 
         Raises:
-            ArgumentError: When the day lies after the data end.
+            ArgumentError: When the day lies after the declared end.
             ContractError: When nothing had happened by then.
         """
         day = as_date(as_of)
-        if self.as_of is not None and day > self.as_of:
+        if self._declared and self.as_of is not None and day > self.as_of:
             raise ArgumentError(
                 f"as_of={day} lies after {self.as_of}, the last day that {self.name} observes"
             )
         notices = self.notices
+        if not self._declared and self.as_of is not None:
+            notices = tuple(notice for notice in notices if notice != _end_notice(self.as_of))
         if self.has("units"):
             notices += (
                 message("The table units has no dates: a view as of an earlier day shows all of it."),
@@ -327,6 +326,13 @@ class Dataset:
             f"<dl>{facts}</dl>{f'<ul>{notes}</ul>' if notes else ''}</aside>"
         )
         return {"text/html": html, "text/plain": repr(self)}
+
+
+def _end_notice(day: dt.date) -> str:
+    return message(
+        "No end of observation was declared; {day}, the day of the last event, is taken for it.",
+        day=day.isoformat(),
+    )
 
 
 def _last_day(loaded: Loaded) -> dt.date | None:

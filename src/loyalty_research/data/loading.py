@@ -355,7 +355,7 @@ def present(loaded: Loaded, as_of: dt.date | None, prefix: str) -> tuple[dict[st
                 dropped[f"{name}: after {as_of.isoformat()}"] = int(later)
         columns = ", ".join(_shown(staged, as_of))
         loaded.connection.execute(
-            f"CREATE VIEW {quote(view)} AS SELECT {columns} FROM {quote(staged.name)} WHERE {kept} AND {seen}"
+            f"CREATE OR REPLACE VIEW {quote(view)} AS SELECT {columns} FROM {quote(staged.name)} WHERE {kept} AND {seen}"
         )
         views[name] = view
         if name == "transactions" and "customer_id" in staged.columns:
