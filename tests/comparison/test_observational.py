@@ -210,13 +210,37 @@ def test_without_overlap_there_is_no_verdict():
         result.plot_overlap()
 
 
-def test_thin_overlap_fails_the_gate(nsw_cps):
+def test_where_not_everybody_overlaps_only_those_who_do_are_compared(nsw_cps):
+    """The survey beside the experiment: everybody is hopeless, the overlap holds the truth of 1,794."""
     table, covariates = nsw_cps
     result = compare(table, Mean("re78"), assignment="treat", control=0, covariates=covariates)
-    assert result.verdict().startswith("No verdict")
-    assert (
-        "13.1 effective units of 185" in result.verdict() or "13 effective units of 185" in result.verdict()
+    assert set(result.to_frame()["estimand"]) == {
+        NOT_AN_EFFECT,
+        "part of the gap that was there before",
+        "ATO",
+    }
+    whole = next(c for c in result.checks if c.name.startswith("overlap for everybody"))
+    assert whole.status == "failed"
+    assert "13.1 effective units of 185" in whole.detail or "13 effective units of 185" in whole.detail
+    found = result.estimate(estimand="ATO")
+    assert found.low < 1794 < found.high
+    assert "only those who could be in either are compared" in result.verdict()
+    assert result.estimate(estimand=NOT_AN_EFFECT).value == pytest.approx(-8497.516, abs=0.01)
+
+
+def test_too_few_comparable_units_fail_the_gate():
+    rng = np.random.default_rng(0)
+    far = pd.DataFrame(
+        {
+            "group": ["non-member"] * 300 + ["member"] * 300,
+            "x": [*rng.normal(0, 1, 300), *rng.normal(6.5, 1, 300)],
+        }
     )
+    far["spend"] = far["x"] + rng.normal(size=600)
+    result = compare(far, covariates=["x"])
+    gate = next(c for c in result.checks if c.gate)
+    assert gate.status == "failed"
+    assert result.verdict().startswith("No verdict: overlap")
 
 
 def test_several_groups_against_one_control():

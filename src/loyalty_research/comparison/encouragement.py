@@ -312,9 +312,11 @@ def _effect_rows(effect: _Effect, itt: Difference, adjusted: float, control: str
         nulls=itt.nulls,
     )
     words = {"role": effect.metric.role}
+    # limits say it all when the set is an interval
+    odd = {} if effect.ar.kind == "interval" else {"set": effect.ar.text()}
     return [
         Row(effect.metric.label, itt.estimate, group, "ITT", {**words, **extra}),
-        Row(effect.metric.label, ar, group, "CACE", {**words, "set": effect.ar.text()}),
+        Row(effect.metric.label, ar, group, "CACE", words | odd),
         Row(effect.metric.label, effect.wald, group, "CACE", words),
     ]
 
@@ -356,57 +358,57 @@ def _naive(table: Any, plan: Comparison, metrics: Sequence[Metric], received: st
     return differences(moments, bare, moments.arms[0], moments.arms[1:], plan.level)
 
 
-def _sentence(effect: _Effect, itt: Difference, adjusted: float, control: str, naive: Difference) -> str:
+def _itt_sentence(effect: _Effect, itt: Difference, adjusted: float, control: str) -> str:
     e = itt.estimate
-    text: str
-    if adjusted >= 1 - e.level and not e.low <= 0 <= e.high:
-        text = message(
-            "{metric}: the effect of the invitation “{arm}”, {difference} ({interval}), is not clear once the other "
-            "primary comparisons are allowed for.",
-            metric=effect.metric.label,
-            arm=effect.arm,
-            difference=change(e, signed=True),
-            interval=change_interval(e),
-        )
-    elif adjusted < 1 - e.level:
-        text = message(
+    parts = {
+        "metric": effect.metric.label,
+        "treated": shown(itt.treated, e.unit),
+        "base": shown(itt.control, e.unit),
+        "arm": effect.arm,
+        "control": control,
+        "difference": change(e, signed=True),
+        "interval": change_interval(e),
+    }
+    if adjusted < 1 - e.level:
+        return message(
             "{metric}: {treated} among those assigned to “{arm}” against {base} in “{control}”, a difference of "
             "{difference} made by the invitation ({interval}).",
-            metric=effect.metric.label,
-            treated=shown(itt.treated, e.unit),
-            base=shown(itt.control, e.unit),
-            arm=effect.arm,
-            control=control,
-            difference=change(e, signed=True),
-            interval=change_interval(e),
+            **parts,
         )
-    else:
-        text = message(
-            "{metric}: no clear effect of the invitation “{arm}” ({difference}; {interval}).",
-            metric=effect.metric.label,
-            arm=effect.arm,
-            difference=change(e, signed=True),
-            interval=change_interval(e),
+    if not e.low <= 0 <= e.high:
+        return message(
+            "{metric}: the effect of the invitation “{arm}”, {difference} ({interval}), is not clear once the other "
+            "primary comparisons are allowed for.",
+            **parts,
         )
+    return message("{metric}: no clear effect of the invitation “{arm}” ({difference}; {interval}).", **parts)
+
+
+def _statements(
+    effect: _Effect, itt: Difference, adjusted: float, control: str, naive: Difference
+) -> list[Statement]:
+    """Return what the invitation did, what joining did to those it moved, and what the raw gap is."""
+    name = slug(f"{effect.metric.label} {effect.arm}")
+    first = Statement(name, _itt_sentence(effect, itt, adjusted, control), itt.estimate)
     if effect.ar.kind == "interval":
-        ar = replace(effect.wald, low=effect.ar.limits[0], high=effect.ar.limits[1])
-        text += " " + message(
+        ar = replace(
+            effect.wald, low=effect.ar.limits[0], high=effect.ar.limits[1], method="Anderson-Rubin set"
+        )
+        text = message(
             "For those who joined because they were invited, joining made a difference of about {cace} ({interval}).",
             cace=change(effect.wald, signed=True),
             interval=change_interval(ar),
         )
+        second = Statement(f"{name}-joining", text, ar)
     else:
-        text += " " + message("The invitation moved too few to say what joining does to those it moved.")
-    gap = naive.estimate
-    return (
-        text
-        + " "
-        + message(
-            "The raw gap between those who joined and those who did not, {gap}, is not an effect: it mixes what "
-            "joining does with who joins.",
-            gap=change(gap, signed=True),
-        )
+        text = message("The invitation moved too few to say what joining does to those it moved.")
+        second = Statement(f"{name}-joining", text, caution=True)
+    gap = message(
+        "The raw gap between those who joined and those who did not, {gap}, is not an effect: it mixes what "
+        "joining does with who joins.",
+        gap=change(naive.estimate, signed=True),
     )
+    return [first, second, Statement(f"{name}-raw-gap", gap, naive.estimate, caution=True)]
 
 
 def analyse_encouragement(plan: Comparison, table: Any) -> ComparisonResult:
@@ -431,7 +433,7 @@ def analyse_encouragement(plan: Comparison, table: Any) -> ComparisonResult:
     effects = [_effect(m, moments, arm, control, received, plan.level) for m, arm in pairs]
 
     rows = [_first_stage_row(e, received, control, plan.level) for e in effects[: len(arms)]]
-    statements = []
+    statements: list[Statement] = []
     for effect, difference, p in zip(effects, itt, adjusted, strict=True):
         label = effect.metric.label
         rows += _effect_rows(effect, difference, p, control)
@@ -441,8 +443,7 @@ def analyse_encouragement(plan: Comparison, table: Any) -> ComparisonResult:
             group = message("joined v not, whatever was assigned")
             rows.append(Row(label, gap.estimate, group, NOT_AN_EFFECT, {"role": effect.metric.role, **extra}))
         if effect.metric.role == "primary":
-            text = _sentence(effect, difference, p, control, naive[label])
-            statements.append(Statement(slug(f"{label} {effect.arm}"), text, difference.estimate))
+            statements += _statements(effect, difference, p, control, naive[label])
     return ComparisonResult(
         design="encouragement",
         estimand=message(

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from loyalty_research.comparison._observed import (
     collect_units,
     group_labels,
@@ -16,17 +14,16 @@ from loyalty_research.comparison._observed import (
     sample_of,
     within_spread,
 )
-from loyalty_research.comparison._propensity import NoOverlapError, covariate_matrix, fit_propensity
+from loyalty_research.comparison._overlap import Group, look_at_overlap
+from loyalty_research.comparison._propensity import NoOverlapError, covariate_matrix
 from loyalty_research.comparison._weights import (
     Potential,
     augmented,
-    balancing_weights,
     difference_limits,
     entropy_balanced,
     hajek,
     ratio_of,
 )
-from loyalty_research.comparison.balance import balance_of
 from loyalty_research.comparison.metrics import Mean, Proportion
 from loyalty_research.comparison.result import (
     NOT_AN_EFFECT,
@@ -45,14 +42,13 @@ from loyalty_research.i18n import message, number, percent
 from loyalty_research.summaries import group_label
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
-    from loyalty_research.comparison._arms import Status
     from loyalty_research.comparison._observed import Sample
-    from loyalty_research.comparison._propensity import Propensity
-    from loyalty_research.comparison.balance import BalanceResult
+    from loyalty_research.comparison._overlap import Overlap
     from loyalty_research.comparison.design import Comparison
     from loyalty_research.comparison.metrics import Metric
 
@@ -66,27 +62,6 @@ INVERSE = "inverse probability weights, M-estimated"
 ENTROPY = "entropy balancing, M-estimated"
 PLACEBO = "placebo (before)"
 _M = ", M-estimated"
-_LEAST_SHARE = 0.1
-_THIN_SHARE = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """One group against control.
-
-    Attributes:
-        name: Label of the group.
-        balance: Covariates before and after inverse probability weighting; None without overlap.
-        balance_overlap: The same for overlap weights.
-        propensity: Fitted chance of being in the group; empty without overlap.
-        treated: 1 for the group, 0 for control, in the order of ``propensity``.
-    """
-
-    name: str
-    balance: BalanceResult | None
-    balance_overlap: BalanceResult | None
-    propensity: Array
-    treated: Array
 
 
 @dataclass(frozen=True, repr=False)
@@ -109,7 +84,7 @@ class ObservationalResult(ComparisonResult):
         return chosen[0]
 
     def plot_balance(self, ax: Axes | None = None, *, group: str | None = None) -> Axes:
-        """Draw the love plot: covariates as they are and after inverse probability weighting.
+        """Draw the love plot: covariates as they are and under the weights of the main estimate.
 
         Args:
             ax: Axes to draw on; new ones when None.
@@ -119,9 +94,9 @@ class ObservationalResult(ComparisonResult):
             ContractError: When the groups do not overlap.
         """
         chosen = self.group(group)
-        if chosen.balance is None:
+        if chosen.shown_balance is None:
             raise ContractError(f"“{chosen.name}” does not overlap with control: there is no balance to draw")
-        return chosen.balance.plot(ax)
+        return chosen.shown_balance.plot(ax)
 
     def plot_overlap(self, ax: Axes | None = None, *, group: str | None = None) -> Axes:
         """Draw how the chance of being in the group spreads in both groups.
@@ -158,11 +133,17 @@ def _apply(sample: Sample, estimator: Any) -> Potential:
     return ratio_of(parts[0], parts[1]) if len(parts) == 2 else parts[0]
 
 
-def _estimators(sample: Sample, model: Propensity) -> dict[tuple[str, str], Any]:
-    x, a = sample.design.matrix, sample.treated
+def _estimators(sample: Sample, overlap: Overlap) -> dict[tuple[str, str], Any]:
+    """Return the estimators that the overlap allows, the default ones first."""
+    x, a, model = sample.design.matrix, sample.treated, overlap.model
+    if model is None:
+        return {}
+    by_overlap = {("ATO", OVERLAP): lambda y: hajek(x, a, y, model, estimand="ATO")}
+    if not overlap.group.everybody:
+        return by_overlap
     return {
         ("ATE", AUGMENTED): lambda y: augmented(x, a, y, model),
-        ("ATO", OVERLAP): lambda y: hajek(x, a, y, model, estimand="ATO"),
+        **by_overlap,
         ("ATE", INVERSE): lambda y: hajek(x, a, y, model, estimand="ATE"),
         ("ATE", ENTROPY): lambda y: entropy_balanced(x, a, y, estimand="ATE")[0],
     }
@@ -190,36 +171,38 @@ class _Found:
     dropped: int
 
     @property
+    def best(self) -> tuple[Estimate, Potential]:
+        """The augmented estimate; by overlap weights where not everybody can be compared."""
+        return self.adjusted.get(("ATE", AUGMENTED)) or self.adjusted["ATO", OVERLAP]
+
+    @property
     def headline(self) -> Estimate:
-        """The augmented estimate."""
-        return self.adjusted["ATE", AUGMENTED][0]
+        """The estimate the verdict speaks of."""
+        return self.best[0]
 
 
 def _analyse_metric(
-    sample: Sample, model: Propensity | None, metric: Metric, arm: str, level: float, dropped: int
+    sample: Sample, overlap: Overlap, metric: Metric, arm: str, level: float, dropped: int
 ) -> _Found:
     raw = _apply(sample, lambda y: _naive_of(sample.treated, y))
     naive = _estimate(raw, sample, metric, "raw gap", level)
     adjusted: dict[tuple[str, str], tuple[Estimate, Potential]] = {}
     failed = []
-    selection = None
-    if model is not None:
-        for key, estimator in _estimators(sample, model).items():
-            try:
-                potential = _apply(sample, estimator)
-            except NoOverlapError:
-                failed.append(key[1])
-                continue
-            adjusted[key] = (_estimate(potential, sample, metric, key[1], level), potential)
-        best = adjusted["ATE", AUGMENTED][1]
-        part = Potential(
-            raw.difference,
-            best.difference,
-            raw.influence,
-            best.influence,
-        )
-        selection = _estimate(part, sample, metric, "raw gap less the adjusted difference", level)
-    return _Found(metric, arm, naive, (raw.treated, raw.control), selection, adjusted, tuple(failed), dropped)
+    for key, estimator in _estimators(sample, overlap).items():
+        try:
+            potential = _apply(sample, estimator)
+        except NoOverlapError:
+            failed.append(key[1])
+            continue
+        adjusted[key] = (_estimate(potential, sample, metric, key[1], level), potential)
+    found = _Found(metric, arm, naive, (raw.treated, raw.control), None, adjusted, tuple(failed), dropped)
+    if not adjusted:
+        return found
+    best = found.best[1]
+    part = Potential(raw.difference, best.difference, raw.influence, best.influence)
+    return replace(
+        found, selection=_estimate(part, sample, metric, "raw gap less the adjusted difference", level)
+    )
 
 
 def _rows(found: _Found, control: str) -> list[Row]:
@@ -234,33 +217,6 @@ def _rows(found: _Found, control: str) -> list[Row]:
     return rows
 
 
-def _overlap_check(balance: BalanceResult, arm: str, control: str, propensity: Array) -> Check:
-    shares = [e / n for e, n in zip(balance.effective, balance.units, strict=True)]
-    least = min(shares)
-    status: Status = "failed" if least < _LEAST_SHARE else "warning" if least < _THIN_SHARE else "passed"
-    outside = float(np.mean((propensity < 0.1) | (propensity > 0.9)))
-    detail = message(
-        "weighting leaves {treated} effective units of {treated_all} in “{arm}” and {control} of {control_all} in "
-        "“{base}”; {outside} of units have a chance of being in “{arm}” below 10% or above 90%",
-        treated=number(balance.effective[0], digits=0),
-        treated_all=f"{balance.units[0]:,}",
-        control=number(balance.effective[1], digits=0),
-        control_all=f"{balance.units[1]:,}",
-        arm=arm,
-        base=control,
-        outside=percent(outside),
-    )
-    return Check(
-        message("overlap of “{arm}” and “{control}”", arm=arm, control=control), status, detail, gate=True
-    )
-
-
-def _no_overlap_check(arm: str, control: str, reason: str) -> Check:
-    return Check(
-        message("overlap of “{arm}” and “{control}”", arm=arm, control=control), "failed", reason, gate=True
-    )
-
-
 def _agreement_check(found: _Found) -> Check:
     estimates = {name: e.value for (_, name), (e, _) in found.adjusted.items()}
     spread = max(estimates.values()) - min(estimates.values())
@@ -268,16 +224,22 @@ def _agreement_check(found: _Found) -> Check:
     listed = ", ".join(f"{name.removesuffix(_M)} {change(e)}" for (_, name), (e, _) in found.adjusted.items())
     if found.failed:
         listed += "; " + message("not possible: {methods}", methods=", ".join(found.failed))
+    if len(estimates) == 1:
+        listed += "; " + message("nothing to hold beside it, since not everybody can be compared")
     return Check(
         message("estimators agree on {metric}, “{arm}”", metric=found.metric.label, arm=found.arm),
-        "warning" if spread > width or found.failed else "passed",
+        "not measurable"
+        if len(estimates) == 1
+        else "warning"
+        if spread > width or found.failed
+        else "passed",
         listed,
     )
 
 
 def _hidden_cause_check(found: _Found, sample: Sample) -> Check:
     """Say how strong a hidden cause would have to be; this is shown for every metric."""
-    best, e = found.adjusted["ATE", AUGMENTED][1], found.headline
+    e, best = found.best
     if isinstance(found.metric, Proportion):
         ratio = best.treated / best.control if best.control > 0 and best.treated > 0 else math.nan
         near = nearer_ratio_limit(best, sample, e.level)
@@ -315,12 +277,12 @@ def _placebo(
     metric, control = Mean(plan.placebo), group_label(plan.control)
     sample = sample_of(frame, treated, metric, covariates, plan.cluster)
     name = message("placebo: {column} before, “{arm}”", column=plan.placebo, arm=arm)
-    model, _, overlap_check = _overlap(sample, arm, control)
-    if model is None:
-        return [], [Check(name, "not measurable", overlap_check.detail)]
+    overlap = look_at_overlap(sample, arm, control)
+    if overlap.checks[0].status == "failed":
+        return [], [Check(name, "not measurable", overlap.checks[0].detail)]
     rows, clear, said = [], False, []
-    for (_, method), estimator in _estimators(sample, model).items():
-        if method not in (AUGMENTED, OVERLAP) or (method == AUGMENTED and overlap_check.status == "failed"):
+    for (_, method), estimator in _estimators(sample, overlap).items():
+        if method not in (AUGMENTED, OVERLAP):
             continue
         potential = _apply(sample, estimator)
         estimate = _estimate(potential, sample, metric, method, plan.level)
@@ -380,6 +342,10 @@ def _sentence(found: _Found, control: str) -> str:
         "effect: differences that were there before account for {before}.",
         **plain,
     )
+    if ("ATE", AUGMENTED) not in found.adjusted:
+        text += " " + message(
+            "The groups overlap in part only, so only those who could be in either are compared."
+        )
     if e.low <= 0 <= e.high:
         tail = message(
             "Among alike units the data are consistent with no difference at all, and with one of {difference} ({interval}).",
@@ -408,9 +374,8 @@ class _Compared:
 def _group(frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str, control: str) -> _Compared:
     found: list[_Found] = []
     rows: list[Row] = []
-    overlaps: list[Check] = []
     checks: list[Check] = []
-    fitted: dict[tuple[str, ...], tuple[Propensity | None, Group]] = {}
+    fitted: dict[tuple[str, ...], Overlap] = {}
     for metric in plan.metrics:
         covariates = list(dict.fromkeys([*plan.covariates, *metric.covariates]))
         sample = sample_of(frame, treated, metric, covariates, plan.cluster)
@@ -418,55 +383,21 @@ def _group(frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str, cont
         # one model serves every metric with the same units and covariates
         key = (*covariates, "/", *(metric.outcomes if dropped else ()))
         if key not in fitted:
-            model, group, check = _overlap(sample, arm, control)
-            fitted[key] = model, group
-            overlaps.append(check)
-        one = _analyse_metric(sample, fitted[key][0], metric, arm, plan.level, dropped)
+            fitted[key] = look_at_overlap(sample, arm, control)
+        one = _analyse_metric(sample, fitted[key], metric, arm, plan.level, dropped)
         found.append(one)
         rows += _rows(one, control)
         if one.adjusted:
             checks += [_agreement_check(one), _hidden_cause_check(one, sample)]
-    group = next(iter(fitted.values()))[1]
+    overlaps = [check for overlap in fitted.values() for check in overlap.checks]
     placebo_rows, placebo_checks = _placebo(frame, treated, plan, arm)
     return _Compared(
-        group=group,
+        group=next(iter(fitted.values())).group,
         found=tuple(found),
         rows=(*rows, *placebo_rows),
-        checks=(*dict.fromkeys(overlaps), *_balance_checks(group), *placebo_checks, *checks),
+        checks=(*dict.fromkeys(overlaps), *placebo_checks, *checks),
         placebo_failed=any(c.status == "warning" for c in placebo_checks),
     )
-
-
-def _balance_checks(group: Group) -> list[Check]:
-    out = []
-    for balance, words in (
-        (group.balance, message("inverse probability weights")),
-        (group.balance_overlap, message("overlap weights")),
-    ):
-        if balance is not None:
-            check = balance.checks[0]
-            out.append(replace(check, name=f"{check.name}, “{group.name}”, {words}"))
-    return out
-
-
-def _overlap(sample: Sample, arm: str, control: str) -> tuple[Propensity | None, Group, Check]:
-    try:
-        model = fit_propensity(sample.design.matrix, sample.treated)
-    except NoOverlapError as problem:
-        group = Group(arm, None, None, np.empty(0), sample.treated)
-        return None, group, _no_overlap_check(arm, control, str(problem))
-    inverse = balancing_weights(model.probability, sample.treated, "ATE")
-    overlap = balancing_weights(model.probability, sample.treated, "ATO")
-    balance = balance_of(sample.design, sample.treated, inverse)
-    check = _overlap_check(balance, arm, control, model.probability)
-    group = Group(
-        arm,
-        balance,
-        balance_of(sample.design, sample.treated, overlap),
-        model.probability,
-        sample.treated,
-    )
-    return model, group, check
 
 
 def _no_chance_check() -> Check:

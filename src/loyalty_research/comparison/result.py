@@ -14,6 +14,7 @@ from loyalty_research.i18n import message, number, percent
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from loyalty_research.comparison.metrics import Metric
@@ -39,6 +40,8 @@ def slug(text: str) -> str:
 
 def shown(value: float, unit: str | None) -> str:
     """Format a level, such as a mean, in its unit."""
+    if math.isnan(value):
+        return "–"
     return Estimate(value, math.nan, math.nan, 0.95, "", 0, unit).format()
 
 
@@ -63,6 +66,22 @@ def change_interval(estimate: Estimate) -> str:
         low=_points(estimate.low, signed=False),
         high=_points(estimate.high, signed=False),
     )
+
+
+def spoken(estimand: str) -> str:
+    """Return an estimand in words, its abbreviation behind it.
+
+    Examples:
+        >>> spoken("ITT")
+        'effect of assignment (ITT)'
+    """
+    words = {
+        "ITT": message("effect of assignment (ITT)"),
+        "CACE": message("effect of joining on those the invitation moved (CACE)"),
+        "ATE": message("difference for everybody (ATE)"),
+        "ATO": message("difference for those who could be in either group (ATO)"),
+    }
+    return words.get(estimand, estimand)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +181,35 @@ class ComparisonResult(Result):
         have = sorted({f"{r.metric} / {r.group} / {r.estimand}" for r in self.rows})
         raise ArgumentError(f"no estimate fits; there are {'; '.join(have)}")
 
+    def table(self, *, metric: str | None = None) -> pd.DataFrame:
+        """Return the estimates as text for a page: levels, difference and interval in their units.
+
+        Args:
+            metric: Label of one metric; all when None.
+        """
+        import pandas as pd
+
+        records = []
+        for row in self.rows:
+            if metric not in (None, row.metric):
+                continue
+            e, extra = row.estimate, row.extra
+            levels = [extra.get(name, math.nan) for name in ("control", "treated")]
+            records.append(
+                {
+                    message("Measure"): row.metric,
+                    message("Groups"): row.group,
+                    message("What is estimated"): spoken(row.estimand or ""),
+                    message("Method"): e.method.removesuffix(", M-estimated"),
+                    message("In control"): shown(levels[0], e.unit),
+                    message("In the group"): shown(levels[1], e.unit),
+                    message("Difference"): change(e, signed=True),
+                    message("Interval"): extra.get("set") or _limits_text(e),
+                    message("n"): f"{e.n:,}",
+                }
+            )
+        return pd.DataFrame(records)
+
     def _pictured(self, metric: str | None) -> tuple[list[tuple[str, Estimate, bool]], str | None]:
         """Return lines of the forest, and the unit of its axis."""
         labels = list(dict.fromkeys(row.metric for row in self.rows))
@@ -246,6 +294,16 @@ class ComparisonResult(Result):
         return message(
             "Forest plot of differences from {control}. {lines}.", control=self.control, lines="; ".join(said)
         )
+
+
+def _limits_text(estimate: Estimate) -> str:
+    if math.isnan(estimate.low):
+        return "–"
+    low, high = (
+        change(Estimate(v, math.nan, math.nan, estimate.level, "", 0, estimate.unit))
+        for v in (estimate.low, estimate.high)
+    )
+    return message("{low} to {high}", low=low, high=high)
 
 
 def _line_label(row: Row, *, several: bool) -> str:
