@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Optimum", "maximise"]
 
 _DECREMENT = 1e-14  # in squared standard errors: the next step would move parameters by 1e-7 of one
+_CLOSE = 1e-8  # a ten-thousandth of a standard error away
 _EDGE = 15.0  # a log parameter this far out (3e6 times the mean time or spend) is on its way to infinity
 _STEP = 2.0  # longest step in a log parameter: a factor of 7.4
 
@@ -53,7 +54,7 @@ def _ascent(gradient: Array, hessian: Array) -> tuple[Array, float]:
 
 
 def _newton(objective: Objective, start: Array, most: int) -> tuple[Array, float, Array, int, bool]:
-    theta = start
+    theta, before = start, np.inf
     value, gradient, hessian = objective(theta)
     for count in range(1, most + 1):
         if not (np.isfinite(value) and np.isfinite(gradient).all() and np.isfinite(hessian).all()):
@@ -62,24 +63,37 @@ def _newton(objective: Objective, start: Array, most: int) -> tuple[Array, float
         longest = float(np.abs(step).max())
         if longest > _STEP:
             step *= _STEP / longest
-        if decrement <= _DECREMENT:
+        # close to the top each step squares the distance; when it no longer shrinks, rounding is reached
+        close = decrement < _CLOSE
+        if decrement <= _DECREMENT or (close and decrement > before / 4):
             final = theta + step
             value, gradient, hessian = objective(final)
             return final, value, hessian, count, True
-        slope, size = float(gradient @ step), 1.0
-        # near the top, gains drown in rounding: allow a fall no larger than that
-        slack = 1e-14 * abs(value)
-        while size > 1e-10:
-            trial = theta + size * step
-            if np.abs(trial).max() <= _EDGE:
-                reached, gradient_there, hessian_there = objective(trial)
-                if np.isfinite(reached) and reached >= value + 1e-4 * size * slope - slack:
-                    break
-            size /= 2
-        else:
+        reached = _search(objective, theta, step, value, 0.0 if close else float(gradient @ step))
+        if reached is None:
             break
-        theta, value, gradient, hessian = trial, reached, gradient_there, hessian_there
+        theta, (value, gradient, hessian) = reached
+        before = decrement if close else np.inf
     return theta, value, hessian, most, False
+
+
+def _search(
+    objective: Objective, theta: Array, step: Array, value: float, slope: float
+) -> tuple[Array, tuple[float, Array, Array]] | None:
+    """Halve a step until it climbs; None when no part of it does.
+
+    With a ``slope`` of 0 the point is close to the top, where gains drown in rounding.
+    """
+    slack = (1e-9 if slope == 0 else 1e-14) * max(1.0, abs(value))
+    size = 1.0
+    while size > 1e-10:
+        trial = theta + size * step
+        if np.abs(trial).max() <= _EDGE:
+            found = objective(trial)
+            if np.isfinite(found[0]) and found[0] >= value + 1e-4 * size * slope - slack:
+                return trial, found
+        size /= 2
+    return None
 
 
 def maximise(
@@ -120,17 +134,27 @@ def maximise(
         again = np.clip(np.asarray(found.x, dtype=float), -_EDGE, _EDGE)
         theta, value, hessian, more, done = _newton(objective, again, most)
         steps += more
-    if not done:
-        outermost = int(np.abs(theta).argmax())
-        runaway = abs(float(theta[outermost])) > 0.6 * _EDGE
-        why = (
-            f"the parameter {names[outermost]} runs off to {'infinity' if theta[outermost] > 0 else 'zero'}, "
-            "so the data hold too little variation to tell the parameters apart"
-            if runaway
-            else f"no maximum was reached in {steps} Newton steps"
-        )
+    if not (done and _is_peak(hessian)):
         raise ConvergenceError(
-            f"{model} did not converge: {why}; fit more customers or a longer observation, "
-            "or set penalizer= to a small value such as 0.01"
+            f"{model} did not converge: {_reason(theta, names, steps)}; fit more customers or a longer "
+            "observation, or set penalizer= to a small value such as 0.01"
         )
     return Optimum(theta, value, -hessian, steps, route)
+
+
+def _is_peak(hessian: Array) -> bool:
+    """Whether the surface falls in every direction, by more than rounding."""
+    roots = np.linalg.eigvalsh(-hessian)
+    return bool(roots.min() > 1e-12 * roots.max())
+
+
+def _reason(theta: Array, names: Sequence[str], steps: int) -> str:
+    away = [name for name, at in zip(names, theta, strict=True) if abs(at) > 0.5 * _EDGE]
+    if not away:
+        return f"no maximum was reached in {steps} Newton steps"
+    where = "infinity" if theta[int(np.abs(theta).argmax())] > 0 else "zero"
+    verb = "runs off" if len(away) == 1 else "run off"
+    return (
+        f"{' and '.join(away)} {verb} to {where}, so in these data customers do not differ, or do not leave, "
+        "enough to estimate every parameter"
+    )
