@@ -285,7 +285,7 @@ class Dataset:
             kind=self.kind,
             as_of=day,
             calibration_end=calibration_end,
-            notices=notices,
+            notices=tuple(dict.fromkeys(notices)),
             truth=self.truth,
             report=self._report,
         )
