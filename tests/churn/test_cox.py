@@ -336,7 +336,8 @@ def test_separation_gives_a_profile_interval_and_says_so():
     assert row["coef upper 95%"] < 0
     assert model.summary.loc["plan[T.b]", "interval"] == "Wald"
     check = next(c for c in model.checks if c.name == "Separation")
-    assert "plan[T.c]" in check.detail
+    assert "plan c against a" in check.detail
+    assert model.separated_ == ["plan[T.c]"]
     # the other terms are as if nobody of that plan were in the risk sets
     rest = separated().query("plan != 'c'")
     alone = CoxPH().fit(ChurnData.from_durations(rest), covariates=["plan", "north"])

@@ -161,6 +161,34 @@ def test_segments_from_the_customers_table():
         add_segments(data, ["first_order"])
 
 
+def test_rare_levels_are_pooled_and_numbers_cut():
+    data = ChurnData.from_transactions(
+        lines({c: [c % 3] for c in range(100)}), inactivity_days=60, as_of=as_of(300)
+    )
+    customers = pd.DataFrame(
+        {
+            "customer_id": range(100),
+            "region": ["a"] * 60 + ["b"] * 34 + ["c"] * 3 + ["d"] * 2 + [None],
+            "age": [float(20 + c % 40) for c in range(99)] + [None],
+        }
+    )
+    found = add_segments(data, ["region", "age"], customers=customers, fewest=5).covariates
+    assert found["region"].value_counts().to_dict() == {"a": 60, "b": 34, "other": 6}
+    assert found["age"].cat.categories.tolist()[0] == "up to 32"
+    # one customer without an age cannot stand alone and joins the smallest group
+    assert found["age"].value_counts().min() >= 5
+    assert "not known" in set(add_segments(data, ["age"], customers=customers).covariates["age"])
+
+
+def test_a_status_that_changes_is_no_segment():
+    spells = pd.DataFrame({"customer_id": [0], "valid_from": pd.to_datetime(["2024-01-02"])})
+    data = ChurnData.from_transactions(
+        lines({c: [0, 10] for c in range(9)}), inactivity_days=60, as_of=as_of(300), members=spells
+    )
+    with pytest.raises(ArgumentError, match="is_member changes over time"):
+        add_segments(data, ["is_member"])
+
+
 def test_one_time_buyers_are_those_gone_on_the_first_day():
     data = ChurnData.from_transactions(
         lines({"a": [0], "b": [0, 10], "c": [0], "d": [0, 90]}), inactivity_days=50, as_of=as_of(300)

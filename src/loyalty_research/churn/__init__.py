@@ -8,8 +8,9 @@ from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
 from loyalty_research.churn.membership import MemberComparison, compare_members
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
-from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_time_buyers
+from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_time_buyers, varying_covariates
 from loyalty_research.churn.sweep import InactivitySweep, inactivity_sweep
+from loyalty_research.churn.words import shown_count
 
 __all__ = [
     "ChurnData",
@@ -35,4 +36,6 @@ __all__ = [
     "ph_test",
     "rmst",
     "rmst_difference",
+    "shown_count",
+    "varying_covariates",
 ]

@@ -271,7 +271,7 @@ def _report(state: State, found: core.Fit, naive: Floats) -> CoxFit:
 
 
 def _separation_check(model: CoxFit) -> Check:
-    names = ", ".join(t for t, r in zip(model.params_.index, model.state.running, strict=True) if r)
+    names = ", ".join(term_words(model.state.design, t) for t in model.separated_)
     return Check(
         message("Separation"),
         "warning",
@@ -381,6 +381,11 @@ class CoxFit(Result):
         return pd.Series(
             np.sqrt(np.diag(self.covariance_.to_numpy())), index=self.params_.index, name="se(coef)"
         )
+
+    @property
+    def separated_(self) -> list[str]:
+        """Terms without a finite estimate; the test of proportional hazards needs none."""
+        return [t for t, r in zip(self.params_.index, self.state.running, strict=True) if r]
 
     @property
     def summary(self) -> pd.DataFrame:

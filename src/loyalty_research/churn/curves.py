@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -211,6 +211,15 @@ class SurvivalCurves(Result):
     def last(self) -> float:
         """The last day any group is watched."""
         return max(c.last for _, c in self.groups)
+
+    @property
+    def labels(self) -> list[Any]:
+        """The groups' labels in order; the first is the natural reference."""
+        return [g.label for g, _ in self.groups]
+
+    def estimates_at(self, day: float) -> dict[Any, Estimate]:
+        """Return survival on a day per group, as estimates."""
+        return {g.label: e for g, e in self._survival(day)}
 
     def _survival(self, day: float) -> list[tuple[Group, Estimate]]:
         columns = self.survival_at([day])[["estimate", "low", "high"]].to_numpy(dtype=np.float64)

@@ -101,6 +101,11 @@ class Followup:
         """``"caution"`` where a check on the data warns, for the status of findings."""
         return "caution" if any(c.status != "passed" for c in self.checks) else "finding"
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason to the rows, or else customers, left out for it."""
+        return {r.rule: r.rows or r.customers for r in self.removed}
+
     def take(self, rows: NDArray[Any]) -> Self:
         """Return some intervals, customers renumbered."""
         left, customer = np.unique(self.customer[rows], return_inverse=True)

@@ -74,7 +74,23 @@ class MemberComparison(Result):
                 extra={"biased": biased},
             )
 
+    @property
+    def headline(self) -> str:
+        """What was found, in one or two sentences, with its limit."""
+        return message(
+            "{lead} Customers choose to join, so this is not the effect of the programme.", lead=self._lead()
+        )
+
     def _verdict(self) -> str:
+        return message(
+            "{lead} Flagging whoever ever joined would give a ratio of {naive}, an artefact: those who leave early "
+            "have no time to join. Customers choose to join, so this compares people, and is not the effect of "
+            "the programme.",
+            lead=self._lead(),
+            naive=number(self.naive.value, digits=2),
+        )
+
+    def _lead(self) -> str:
         level = percent(self.ratio.level, digits=0)
         found = message(
             "ratio {ratio}, {level} interval {low} to {high}",
@@ -84,28 +100,20 @@ class MemberComparison(Result):
             high=number(self.ratio.high, digits=2),
         )
         if self.ratio.low <= 1 <= self.ratio.high:
-            lead = message(
+            return message(
                 "Counted from the day they joined, members leave at about the same rate as non-members ({found}).",
                 found=found,
             )
-        elif self.ratio.value < 1:
-            lead = message(
+        if self.ratio.value < 1:
+            return message(
                 "Counted from the day they joined, members leave at a rate {share} lower than non-members ({found}).",
                 share=percent(1 - self.ratio.value, digits=0),
                 found=found,
             )
-        else:
-            lead = message(
-                "Counted from the day they joined, members leave at a rate {share} higher than non-members ({found}).",
-                share=percent(self.ratio.value - 1, digits=0),
-                found=found,
-            )
         return message(
-            "{lead} Flagging whoever ever joined would give a ratio of {naive}, an artefact: those who leave early "
-            "have no time to join. Customers choose to join, so this compares people, and is not the effect of "
-            "the programme.",
-            lead=lead,
-            naive=number(self.naive.value, digits=2),
+            "Counted from the day they joined, members leave at a rate {share} higher than non-members ({found}).",
+            share=percent(self.ratio.value - 1, digits=0),
+            found=found,
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:

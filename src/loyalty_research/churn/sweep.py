@@ -35,7 +35,8 @@ class InactivitySweep(Result):
         at: Day on the customers' clocks at which survival is read.
         as_of: Last day observed.
         windows: One row per window: ``inactivity_days, survival, low, high, without_cut_off,
-            customers, left, returned, share_returned``.
+            customers, left, returned, share_returned, bought_lately, seen``: the last two count
+            customers who bought within the window before ``as_of``, and all customers.
         level: Confidence level.
     """
 
@@ -61,6 +62,53 @@ class InactivitySweep(Result):
             back = proportion(int(w["returned"]), int(w["left"]), level=self.level) if w["left"] else None
             if back is not None:
                 yield Row("bought again after counted as gone", back, group=group, estimand="share so far")
+
+    def _window(self, inactivity_days: int) -> dict[str, Any]:
+        rows = self.windows[self.windows["inactivity_days"] == inactivity_days]
+        if len(rows) != 1:
+            raise ArgumentError(f"the sweep has no window of {inactivity_days} days")
+        return {str(k): v for k, v in rows.iloc[0].items()}
+
+    def returned(self, inactivity_days: int) -> Estimate | None:
+        """Return the share of those counted as gone who bought again by ``as_of``, if any are gone."""
+        row = self._window(inactivity_days)
+        if not row["left"]:
+            return None
+        return proportion(int(row["returned"]), int(row["left"]), level=self.level)
+
+    def returned_words(self, inactivity_days: int) -> str:
+        """Say how many of those counted as gone came back."""
+        share = self.returned(inactivity_days)
+        if share is None:
+            return message("Nobody counts as gone after {window} days of silence.", window=inactivity_days)
+        return message(
+            "{share} of those counted as gone after {window} days of silence bought again by {as_of}: they paused.",
+            share=share.format(),
+            window=inactivity_days,
+            as_of=self.as_of,
+        )
+
+    def bought_lately(self, inactivity_days: int) -> Estimate:
+        """Return the share of all customers seen who bought within the window before ``as_of``."""
+        row = self._window(inactivity_days)
+        return proportion(int(row["bought_lately"]), int(row["seen"]), level=self.level)
+
+    def beside_model(self, inactivity_days: int, mean_alive: float) -> str:
+        """Set the window rule beside a model's mean chance that customers still buy.
+
+        Args:
+            inactivity_days: One of the windows.
+            mean_alive: Mean P(alive) of all customers at ``as_of`` under a model of buying.
+        """
+        return message(
+            "On {as_of}, {share} of all customers seen had bought within the last {window} days; a model of "
+            "irregular buying gives a customer a chance of {alive} on average of still being one. The window "
+            "counts slow buyers as gone, the model allows for them.",
+            as_of=self.as_of,
+            share=self.bought_lately(inactivity_days).format(),
+            window=inactivity_days,
+            alive=percent(mean_alive),
+        )
 
     def _verdict(self) -> str:
         known = self.windows[self.windows["left"] > 0]
@@ -163,4 +211,6 @@ def _one_window(gaps: Gaps, at: int, level: float) -> dict[str, Any]:
         "left": gone,
         "returned": back,
         "share_returned": back / gone if gone else float("nan"),
+        "bought_lately": int((gaps.last >= gaps.end - gaps.window).sum()),
+        "seen": len(gaps.last),
     }

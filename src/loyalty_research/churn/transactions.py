@@ -31,6 +31,7 @@ class Gaps:
 
     keys: pd.Index[Any]
     first: Ints
+    last: Ints
     gone: NDArray[np.bool_]
     gap_start: Ints
     returned: NDArray[np.bool_]
@@ -64,6 +65,7 @@ def first_gaps(transactions: Any, inactivity_days: int, as_of: dt.date | str) ->
     return Gaps(
         keys=found.index,
         first=_day_numbers(found["first_date"]),
+        last=_day_numbers(found["last_date"]),
         gone=gone,
         gap_start=np.where(gone, _day_numbers(found["gap_start"]), 0),
         returned=found["returned"].to_numpy(),

@@ -11,7 +11,9 @@ from loyalty_research.i18n import message
 if TYPE_CHECKING:
     from loyalty_research.churn.design import Design
 
-__all__ = ["covariate_words", "group_words", "term_words", "with_group"]
+FEW = 5
+
+__all__ = ["FEW", "covariate_words", "group_words", "shown_count", "term_words", "with_group"]
 
 
 def covariate_words(name: str) -> str:
@@ -69,3 +71,13 @@ def term_words(design: Design, term: str) -> str:
                     reference=levels[0],
                 )
     return covariate_words(term) if term in design.variables else term
+
+
+def shown_count(value: float) -> str:
+    """Return a count of customers for a page: 1 to 4 are not told apart.
+
+    Examples:
+        >>> shown_count(1200), shown_count(3), shown_count(0)
+        ('1,200', '<5', '0')
+    """
+    return f"<{FEW}" if 0 < value < FEW else f"{value:,.0f}"
