@@ -116,6 +116,7 @@ def test_every_value_survives_the_command_line(numbers, word, count):
         ("weeks = 52", "only annotated assignments"),
         ("weeks: int", "only annotated assignments"),
         ("import os", "only annotated assignments"),
+        ("from typing import Any", "only annotated assignments"),
         ("weeks: int = 52\nweeks: int = 3", "line 2: weeks is assigned twice"),
         ("weeks: int = f()", "must be a literal"),
         ('weeks: int = "x"', "parameter weeks must be int"),

@@ -194,6 +194,8 @@ def parse_cell(source: str) -> dict[str, Parameter]:
     }
     found: dict[str, Parameter] = {}
     for node in body:
+        if ast.unparse(node) == "from typing import Literal":  # Python evaluates the annotations of a cell
+            continue
         line = f"line {node.lineno}"
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             raise ArgumentError(f"{line}: only annotated assignments belong here, such as weeks: int = 52")
