@@ -148,10 +148,25 @@ def test_counts_have_no_days(carwash):
 
 def test_pictures_are_drawn(carwash):
     result = carwash.completion()
-    ax = result.plot(required={"control": 8, "endowed": 10}, endowed={"control": 0, "endowed": 2})
+    ax = result.plot()
     assert any("34.0% (51 of 150)" in t.get_text() for t in ax.texts)
     posterior = result.plot_posterior(margins=(0.0, 0.05))
     assert any("97.9%" in t.get_text() for t in posterior.texts)
+
+
+def test_cards_are_drawn_where_they_are_known():
+    counts = {"a": (5, 40), "b": (9, 40)}
+    stamps = {"a": (8, 0), "b": (10, 2)}
+    drawn = CardExperiment.from_counts(counts, control="a", stamps=stamps).completion().plot()
+    assert sum(len(c.get_offsets()) for c in drawn.collections) == 18
+    with pytest.raises(ArgumentError, match="stamps must name the arms a, b"):
+        CardExperiment.from_counts(counts, control="a", stamps={"a": (8, 0)})
+
+
+def test_belief_is_told_by_margin(carwash):
+    said = carwash.completion().belief([0.0, 0.1])
+    assert "above 0.0 points has a probability of 99.9%" in said
+    assert "above 10.0 points has a probability of 84.9%" in said
 
 
 def test_units_and_counts_agree(carwash):

@@ -175,6 +175,30 @@ def test_what_cannot_be_analysed_says_why(simulated):
         counts.attempt("completion", by_day=3)
 
 
+def test_prices_that_are_not_given_cost_nothing(simulated):
+    x = CardExperiment(simulated(62), as_of="2024-12-31", control="control")
+    missing = x.priced(margin=None, reward_cost=3.0)
+    assert not missing
+    assert "were not given" in missing.verdict()
+    assert x.priced(margin=2.0, reward_cost=3.0, currency="EUR").net[0].unit == "EUR"
+    counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a")
+    assert "needs card events" in counts.priced(margin=2.0, reward_cost=3.0).verdict()
+
+
+def test_results_are_told_in_words_and_findings(experiment):
+    seen = set()
+    for result in results(experiment):
+        table = result.table()
+        assert table.notna().all().all()
+        assert table["Estimate"].str.len().min() > 0
+        seen |= {f.id for f in result.findings(section="The answer")}
+    assert seen == {
+        "completion", "chance-of-gain", "time-to-completion", "first-return", "visits", "economics",
+        "pooled-hazard", "goal-gradient",
+    }  # fmt: skip
+    assert [f.status for f in experiment.goal_gradient().findings()] == ["caution"]
+
+
 def test_limits_follow_what_is_known(simulated):
     counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a").limits()
     assert any("Only counts are known" in said for said in counts)

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
 __all__ = ["counted_outcomes", "unit_outcomes"]
 
 
-def counted_outcomes(counts: Mapping[str, tuple[int, int]], *, control: str) -> Outcomes:
+def counted_outcomes(
+    counts: Mapping[str, tuple[int, int]],
+    *,
+    control: str,
+    stamps: Mapping[str, tuple[int, int]] | None = None,
+) -> Outcomes:
     """Return outcomes from arm to (completed, handed out).
 
     Raises:
-        ArgumentError: On impossible counts; the message names the arm.
+        ArgumentError: On impossible counts, where the message names the arm, or stamps of other arms.
         DesignError: When the control is unknown, or there is one arm only.
     """
     checked: dict[str, tuple[int, int]] = {}
@@ -34,7 +39,11 @@ def counted_outcomes(counts: Mapping[str, tuple[int, int]], *, control: str) -> 
         except ArgumentError as error:
             raise ArgumentError(f"arm {name!r}: {error} (x completed, n handed out)") from error
     arms = order_arms(list(checked), control)
-    return Outcomes(arms, tuple(checked[a][0] for a in arms), tuple(checked[a][1] for a in arms))
+    if stamps is not None and set(stamps) != set(arms):
+        raise ArgumentError(f"stamps must name the arms {', '.join(arms)}; got {', '.join(sorted(stamps))}")
+    return Outcomes(
+        arms, tuple(checked[a][0] for a in arms), tuple(checked[a][1] for a in arms), stamps=stamps
+    )
 
 
 def unit_outcomes(

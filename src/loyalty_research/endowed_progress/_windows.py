@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Days = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-__all__ = ["Window", "card_life", "followed_cards", "judged_cards", "per_holder", "return_days"]
+__all__ = ["Window", "card_life", "card_sizes", "followed_cards", "judged_cards", "per_holder", "return_days"]
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,14 @@ def card_life(cards: Cards) -> float:
     """Return the longest life of a card in days; infinite where none expired."""
     known = cards.expires < NEVER
     return float((cards.expires - cards.table["issued"].to_numpy())[known].max()) if known.any() else math.inf
+
+
+def card_sizes(first: pd.DataFrame) -> dict[str, tuple[int, int]] | None:
+    """Return arm to (required, endowed), or None where the cards of an arm differ."""
+    sizes = first[["arm", "required", "endowed"]].drop_duplicates()
+    if sizes["arm"].duplicated().any():
+        return None
+    return {str(arm): (int(r), int(e)) for arm, r, e in sizes.itertuples(index=False)}
 
 
 def per_holder(cards: Cards, first: pd.DataFrame, window: Window) -> tuple[Floats, Floats]:

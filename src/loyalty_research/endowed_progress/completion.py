@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from loyalty_research.endowed_progress._clusters import cluster_contrast, cluster_ratio, cluster_variances
-from loyalty_research.endowed_progress._outcome import NotAvailable
+from loyalty_research.endowed_progress._outcome import CardResult, NotAvailable
 from loyalty_research.errors import ArgumentError
-from loyalty_research.estimates import Estimate, Finding, Result, Row
+from loyalty_research.estimates import Estimate, Finding, Row
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.multiplicity import adjust_p_values
 from loyalty_research.stats.proportions import (
@@ -75,6 +75,7 @@ class Outcomes:
         n: Cards per arm.
         lost: Cards per arm that were lost before completion; None where it is not known.
         clustered: The cards themselves where they were assigned in clusters.
+        stamps: Arm to (stamps a reward takes, stamps given), where every card of an arm is alike.
     """
 
     arms: tuple[str, ...]
@@ -82,6 +83,7 @@ class Outcomes:
     n: tuple[int, ...]
     lost: tuple[int, ...] | None = None
     clustered: ClusteredCards | None = None
+    stamps: Mapping[str, tuple[int, int]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,7 +228,7 @@ def _lost_in_clusters(cards: ClusteredCards, a: int, level: float) -> Iterator[E
 
 
 @dataclass(frozen=True, repr=False)
-class CompletionResult(Result):
+class CompletionResult(CardResult):
     """Completion by arm.
 
     Attributes:
@@ -239,6 +241,7 @@ class CompletionResult(Result):
     """
 
     title: ClassVar[str] = "Completion by arm"
+    finding: ClassVar[str] = "completion"
 
     outcomes: Outcomes
     horizon: str
@@ -421,6 +424,18 @@ class CompletionResult(Result):
         ]
         return pd.DataFrame(rows, columns=["arm", "margin", "probability"])
 
+    def belief(self, margins: Iterable[float] = (0.0,)) -> str:
+        """Return Pr(difference > margin) in words, for each margin and arm."""
+        return " ".join(
+            message(
+                "{arm}: a difference above {margin} has a probability of {chance}.",
+                arm=row["arm"],
+                margin=points(row["margin"]),
+                chance=percent(row["probability"]),
+            )
+            for row in self.posterior_frame(margins=margins).to_dict("records")
+        )
+
     def rates_frame(self) -> pd.DataFrame:
         """Return one row per arm: arm, cards, completed, estimate, low, high."""
         import pandas as pd
@@ -433,25 +448,16 @@ class CompletionResult(Result):
         ]
         return pd.DataFrame(rows, columns=["arm", "cards", "completed", "estimate", "low", "high"])
 
-    def plot(
-        self,
-        ax: Axes | None = None,
-        *,
-        required: Mapping[str, int] | None = None,
-        endowed: Mapping[str, int] | None = None,
-    ) -> Axes:
-        """Draw completion by arm as progress bars with intervals.
-
-        Args:
-            ax: Axes to draw on.
-            required: Arm to stamps a reward takes; with ``endowed`` the card is drawn too.
-            endowed: Arm to stamps given.
-        """
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw completion by arm as progress bars with intervals, the card under its bar."""
         from loyalty_research.plots.progress import completion_bars
 
         frame = self.rates_frame()
-        if required is not None and endowed is not None:
-            frame = frame.assign(required=frame["arm"].map(required), endowed=frame["arm"].map(endowed))
+        stamps = self.outcomes.stamps
+        if stamps is not None:
+            frame = frame.assign(
+                required=[stamps[a][0] for a in frame["arm"]], endowed=[stamps[a][1] for a in frame["arm"]]
+            )
         return completion_bars(frame, ax=ax)
 
     def plot_posterior(

@@ -13,6 +13,7 @@ from loyalty_research.endowed_progress._outcome import NotAvailable
 from loyalty_research.endowed_progress._sources import counted_outcomes, unit_outcomes
 from loyalty_research.endowed_progress._windows import (
     card_life,
+    card_sizes,
     followed_cards,
     judged_cards,
     per_holder,
@@ -182,6 +183,7 @@ class CardExperiment:
         control: str,
         ratio: Mapping[str, float] | None = None,
         horizon: str | None = None,
+        stamps: Mapping[str, tuple[int, int]] | None = None,
         level: float = 0.95,
     ) -> CardExperiment:
         """Start from counts, such as those of a paper.
@@ -191,6 +193,7 @@ class CardExperiment:
             control: Name of the arm without a head start.
             ratio: Planned shares of the arms; equal when None.
             horizon: By when cards were counted, in words such as ``"within nine months"``.
+            stamps: Arm to (stamps a reward takes, stamps given), for pictures.
             level: Level of every interval.
 
         Raises:
@@ -202,7 +205,7 @@ class CardExperiment:
             >>> experiment.arms_
             ('a', 'b')
         """
-        outcomes = counted_outcomes(counts, control=control)
+        outcomes = counted_outcomes(counts, control=control, stamps=stamps)
         self = cls.__new__(cls)
         self.level = check_level(level)
         self._cards, self._cluster = None, None
@@ -337,6 +340,29 @@ class CardExperiment:
         except (DesignError, ConvergenceError) as error:
             return NotAvailable(str(error))
 
+    def priced(
+        self,
+        *,
+        margin: float | None,
+        reward_cost: float | None,
+        currency: str | None = None,
+        by_day: int | None = None,
+    ) -> EconomicsResult | NotAvailable:
+        """Return :meth:`economics` where both prices are given and the data carry it, else why not.
+
+        Args:
+            margin: Margin of one paid visit, before rewards; None when it is not known.
+            reward_cost: Cost of one reward; None when it is not known.
+            currency: ISO 4217 code of both.
+            by_day: Days from the first card's issue, as for :meth:`completion`.
+        """
+        if margin is None or reward_cost is None:
+            return NotAvailable(message("the margin of a visit and the cost of a reward were not given"))
+        result: EconomicsResult | NotAvailable = self.attempt(
+            "economics", margin=margin, reward_cost=reward_cost, currency=currency, by_day=by_day
+        )
+        return result
+
     def limits(self) -> list[str]:
         """Return what the data leave open, as sentences for a page."""
         clustered = self._cluster is not None or (
@@ -394,9 +420,8 @@ class CardExperiment:
         if self._cluster is not None:
             clustered = ClusteredCards(arm_of, done, lost, self._cluster[window.kept])
             checks.append(_checks.clusters(clustered, k))
-        outcomes = Outcomes(
-            self.arms_, tuple(np.bincount(arm_of[done], minlength=k).tolist()), n, lost_counts, clustered
-        )
+        completed = tuple(np.bincount(arm_of[done], minlength=k).tolist())
+        outcomes = Outcomes(self.arms_, completed, n, lost_counts, clustered, card_sizes(self._first))
         return compare_arms(
             outcomes, horizon=window.said, method=method, level=self.level, checks=tuple(checks)
         )

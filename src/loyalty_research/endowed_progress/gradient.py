@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from scipy import special, stats
 
+from loyalty_research.endowed_progress._outcome import CardResult
 from loyalty_research.endowed_progress.hazard import (
     fit_pooled,
     fit_random_intercept,
     group_histories,
 )
 from loyalty_research.errors import DesignError
-from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message, number
 from loyalty_research.stats.proportions import wilson_interval
 
@@ -209,7 +210,7 @@ def gap_slope(cards: Cards, *, progress: Progress, level: float) -> Estimate | N
 
 
 @dataclass(frozen=True, repr=False)
-class HazardResult(Result):
+class HazardResult(CardResult):
     """Chance of a visit by stamps earned, all cards thrown together.
 
     Attributes:
@@ -219,6 +220,8 @@ class HazardResult(Result):
     """
 
     title: ClassVar[str] = "Visits by stamps earned (pooled: selection)"
+    finding: ClassVar[str] = "pooled-hazard"
+    rests_on_model: ClassVar[bool] = True
 
     hazard: pd.DataFrame
     days: int
@@ -284,7 +287,7 @@ def pooled_hazard(periods: Periods, *, arms: tuple[str, ...], level: float) -> p
 
 
 @dataclass(frozen=True, repr=False)
-class GoalGradientResult(Result):
+class GoalGradientResult(CardResult):
     """The slope of the visit hazard in progress, within cards and pooled.
 
     Attributes:
@@ -304,6 +307,8 @@ class GoalGradientResult(Result):
     """
 
     title: ClassVar[str] = "Goal gradient"
+    finding: ClassVar[str] = "goal-gradient"
+    rests_on_model: ClassVar[bool] = True
 
     slope: Estimate
     arm_shifts: tuple[Estimate, ...]
@@ -317,6 +322,9 @@ class GoalGradientResult(Result):
     link: Link
     days: int
     log_likelihood: float
+
+    def _headline(self) -> Estimate | None:
+        return self.slope
 
     def _rows(self) -> Iterable[Row]:
         per = message("per card filled") if self.progress == "share" else message("per stamp nearer")

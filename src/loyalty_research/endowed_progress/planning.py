@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from scipy import stats
 
+from loyalty_research.endowed_progress._outcome import CardResult
 from loyalty_research.errors import ArgumentError
-from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.estimates import Check, Estimate, Row, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.counts import check_fraction, check_whole
 from loyalty_research.stats.proportion_power import (
@@ -62,7 +63,7 @@ def exaggeration(p1: float, p2: float, *, cards: float, level: float = 0.95) -> 
 
 
 @dataclass(frozen=True, repr=False)
-class Plan(Result):
+class Plan(CardResult):
     """A planned experiment.
 
     Attributes:
@@ -78,6 +79,8 @@ class Plan(Result):
     """
 
     title: ClassVar[str] = "Cards per arm"
+    finding: ClassVar[str] = "plan"
+    rests_on_model: ClassVar[bool] = True
 
     baseline: float
     uplift: float

@@ -62,7 +62,11 @@ class Published:
         if chosen not in self.readings:
             raise ArgumentError(f"reading must be one of {', '.join(self.readings)}; got {reading!r}")
         return CardExperiment.from_counts(
-            self.readings[chosen], control=self.control, horizon=self.horizon or None, level=level
+            self.readings[chosen],
+            control=self.control,
+            horizon=self.horizon or None,
+            stamps={a: (self.required[a], self.endowed[a]) for a in self.required},
+            level=level,
         )
 
     def readings_frame(self, *, level: float = 0.95) -> pd.DataFrame:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from scipy import stats
 
+from loyalty_research.endowed_progress._outcome import CardResult
 from loyalty_research.errors import ArgumentError, DesignError
-from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message, number
 from loyalty_research.stats.logrank import logrank
 from loyalty_research.stats.survival import (
@@ -116,7 +117,7 @@ def _arm_covariance(spells: Spells, tau: float, arms: int) -> Floats:
 
 
 @dataclass(frozen=True, repr=False)
-class TimingResult(Result):
+class TimingResult(CardResult):
     """Time to an event by arm: curves, restricted means and their differences.
 
     Attributes:
@@ -142,6 +143,12 @@ class TimingResult(Result):
     means: tuple[Estimate, ...]
     differences: tuple[Estimate, ...]
     logrank_p: float | None
+
+    def _finding_id(self) -> str:
+        return "time-to-completion" if self.what == "completion" else "first-return"
+
+    def _headline(self) -> Estimate | None:
+        return self.differences[0] if len(self.differences) == 1 else None
 
     def _rows(self) -> Iterable[Row]:
         by = message("within {days} days", days=number(self.tau, digits=0))

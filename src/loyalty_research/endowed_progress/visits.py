@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from scipy import stats
 
-from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.endowed_progress._outcome import CardResult
+from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message, number, percent
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def arm_means(
 
 
 @dataclass(frozen=True, repr=False)
-class VisitsResult(Result):
+class VisitsResult(CardResult):
     """Paid visits per card holder by arm.
 
     Attributes:
@@ -102,6 +103,7 @@ class VisitsResult(Result):
     """
 
     title: ClassVar[str] = "Paid visits by arm"
+    finding: ClassVar[str] = "visits"
 
     arms: tuple[str, ...]
     horizon: str
@@ -109,6 +111,9 @@ class VisitsResult(Result):
     means: tuple[Estimate, ...]
     differences: tuple[Estimate, ...]
     ratios: tuple[Estimate, ...]
+
+    def _headline(self) -> Estimate | None:
+        return self.differences[0] if len(self.differences) == 1 else None
 
     def _rows(self) -> Iterable[Row]:
         for arm, mean in zip(self.arms, self.means, strict=True):
@@ -244,7 +249,7 @@ def count_visits(
 
 
 @dataclass(frozen=True, repr=False)
-class EconomicsResult(Result):
+class EconomicsResult(CardResult):
     """What an arm earns per card handed out, beside the control.
 
     Attributes:
@@ -260,6 +265,7 @@ class EconomicsResult(Result):
     """
 
     title: ClassVar[str] = "What the head start earns, per card handed out"
+    finding: ClassVar[str] = "economics"
 
     arms: tuple[str, ...]
     horizon: str
@@ -270,6 +276,9 @@ class EconomicsResult(Result):
     extra_rewards: tuple[Estimate, ...]
     net: tuple[Estimate, ...]
     break_even: tuple[Estimate, ...]
+
+    def _headline(self) -> Estimate | None:
+        return self.net[0] if len(self.net) == 1 else None
 
     def _rows(self) -> Iterable[Row]:
         for i, arm in enumerate(self.arms[1:]):
