@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import importlib.util
 import inspect
 import json
 import os
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import FunctionType, ModuleType
+from types import FunctionType, ModuleType, SimpleNamespace
 
 import pytest
 
@@ -463,6 +464,23 @@ def test_a_bad_notebook_is_caught():
     cell = {"cell_type": "code", "metadata": {}, "source": [], "outputs": [{}], "execution_count": 1}
     worst = {"cells": [cell] * 25, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}
     assert len(bad_notebook(worst)) == 7
+
+
+def test_shuffled_notebook_cells_are_put_back_in_order():
+    spec = importlib.util.spec_from_file_location("root_conftest", ROOT / "conftest.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    shuffled = [("b.ipynb", 10), ("t.py", 0), ("a.ipynb", 1), ("b.ipynb", 9), ("s.py", 0), ("a.ipynb", 0)]
+    items = [SimpleNamespace(path=Path(name), cell_num=cell) for name, cell in shuffled]
+    hooks.pytest_collection_modifyitems(items)
+    assert [(i.path.name, i.cell_num) for i in items] == [
+        ("t.py", 0),
+        ("s.py", 0),
+        ("a.ipynb", 0),
+        ("a.ipynb", 1),
+        ("b.ipynb", 9),
+        ("b.ipynb", 10),
+    ]
 
 
 def test_python_hash_seed_is_left_alone():
