@@ -87,7 +87,7 @@ def postgres_table(
     else:
         raise ContractError(
             f"{where}: neither DuckDB's postgres extension (which its server could not provide) nor the "
-            "package adbc-driver-postgresql is here; install one: pip install adbc-driver-postgresql"
+            "package adbc-driver-postgresql is here; the extra brings it: pip install 'loyalty-research[postgres]'"
         )
     described = connection.execute(f"DESCRIBE {quote(name)}").fetchall()
     types = {str(row[0]): str(row[1]) for row in described}
