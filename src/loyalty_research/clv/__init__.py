@@ -3,12 +3,14 @@
 from loyalty_research.clv._shares import Concentration, SegmentValue
 from loyalty_research.clv._tracking import Tracking, last_period, tracking
 from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy, frequency_bins, holdout_accuracy
-from loyalty_research.clv.segments import SEGMENTS, customer_segments
+from loyalty_research.clv.segments import SEGMENTS, customer_segments, split_value
 from loyalty_research.clv.spend import GammaGamma
+from loyalty_research.clv.study import MODELS, Study, study
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD, TransactionModel
 from loyalty_research.clv.value import LifetimeValue, customer_lifetime_value
 
 __all__ = [
+    "MODELS",
     "SEGMENTS",
     "BetaGeoNBD",
     "Concentration",
@@ -19,6 +21,7 @@ __all__ = [
     "ModifiedBetaGeoNBD",
     "ParetoNBD",
     "SegmentValue",
+    "Study",
     "Tracking",
     "TransactionModel",
     "customer_lifetime_value",
@@ -26,5 +29,7 @@ __all__ = [
     "frequency_bins",
     "holdout_accuracy",
     "last_period",
+    "split_value",
+    "study",
     "tracking",
 ]

@@ -208,22 +208,21 @@ class FittedModel:
             "maximum reached in {count} Newton steps",
             self.iterations_,
         )
-        return Check(message("Convergence"), "passed", detail)
+        return Check(message("Convergence of {model}", model=self.title), "passed", detail)
 
     def _determination(self) -> Check:
         loose = [
             n for n, e in zip(self.names, np.sqrt(np.diag(self._log_covariance)), strict=True) if e > _LOOSE
         ]
+        name = message("Parameters of {model} determined", model=self.title)
         if not loose:
-            return Check(
-                message("Parameters determined"), "passed", message("every parameter has a usable interval")
-            )
+            return Check(name, "passed", message("every parameter has a usable interval"))
         detail = message(
             "{names}: the data say little, and the interval spans orders of magnitude; "
             "read predictions with their intervals, not the parameters",
             names=", ".join(loose),
         )
-        return Check(message("Parameters determined"), "warning", detail)
+        return Check(name, "warning", detail)
 
     def _checks(self) -> tuple[Check, ...]:
         return ()

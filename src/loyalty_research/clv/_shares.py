@@ -48,7 +48,8 @@ class SegmentValue(Result):
         size = sum(total.n for _, total, _ in self.segments)
         name, total, mean = max(self.segments, key=lambda s: s[1].value)
         return message(
-            "{name} holds {share} of the expected value with {customers} of the customers: {mean} each ({interval}).",
+            'The segment "{name}" holds {share} of the expected value with {customers} of the customers, '
+            "{mean} each ({interval}).",
             name=name,
             share=percent(total.value / self.overall.value if self.overall.value else math.nan),
             customers=percent(total.n / size),

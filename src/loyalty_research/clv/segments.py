@@ -15,7 +15,10 @@ from loyalty_research.i18n import message
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["SEGMENTS", "customer_segments"]
+    from loyalty_research.clv._shares import SegmentValue
+    from loyalty_research.clv.value import LifetimeValue
+
+__all__ = ["SEGMENTS", "customer_segments", "split_value"]
 
 _MOST = 20  # labels beyond this make no readable table
 
@@ -136,6 +139,26 @@ def customer_segments(
         raise ContractError(f"customers: {twice:,} rows repeat a customer_id; keep one row per customer")
     values = customers.set_index("customer_id")[by].reindex(df.index)
     return _labels(_banded(values, by), df.index, by)
+
+
+def split_value(
+    value: LifetimeValue, by: str, *, customers: pd.DataFrame | None = None
+) -> tuple[SegmentValue | None, str]:
+    """Split value by a segment where the data have it, and say why where they do not.
+
+    Args:
+        value: What ``customer_lifetime_value`` returned.
+        by: A built-in segment or a column of ``customers``.
+        customers: The customers table, or None.
+
+    Returns:
+        The split and an empty string, or None and the reason.
+    """
+    try:
+        labels = customer_segments(value.summary, by=by, customers=customers)
+    except (ArgumentError, ContractError) as reason:
+        return None, message("Value is not split by {by}: {reason}.", by=by, reason=reason)
+    return value.by(labels), ""
 
 
 def _banded(values: pd.Series[Any], by: str) -> pd.Categorical:

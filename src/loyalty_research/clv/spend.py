@@ -13,7 +13,7 @@ from loyalty_research.clv._fitted import FittedModel
 from loyalty_research.clv._frames import check_weights, columns, fingerprint, group_rows, refuse_rows
 from loyalty_research.errors import ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check
-from loyalty_research.i18n import message, number
+from loyalty_research.i18n import message, messages, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -195,8 +195,10 @@ class GammaGamma(FittedModel):
 
     def _refused(self) -> Check:
         count = self.dropped_["mean spend not above 0"]
-        detail = message(
-            "{count} repeat buyers spent nothing and are left out of the spend model", count=f"{count:,}"
+        detail = messages(
+            "{count} repeat buyer spent nothing and is left out of the spend model",
+            "{count} repeat buyers spent nothing and are left out of the spend model",
+            count,
         )
         return Check(message("Spend above 0"), "warning" if count else "passed", detail)
 

@@ -134,10 +134,11 @@ def frequency_bins(bins: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     with style():
         ax = figure_axes(ax)
         place, width = np.arange(len(bins)), 0.4
-        ax.bar(place - width / 2, bins["actual"], width, color=SERIES[0], label=message("actual"))
+        actual, expected = (bins[c].to_numpy(dtype=float) for c in ("actual", "expected"))
+        ax.bar(place - width / 2, actual, width, color=SERIES[0], label=message("actual"))
         ax.bar(
             place + width / 2,
-            bins["expected"],
+            expected,
             width,
             color="none",
             edgecolor=SERIES[1],
