@@ -254,7 +254,7 @@ def test_margins_decide_no_worse():
     assert "may be worse by more than the tolerated" in tight.verdict()
     worse = two_arms(rng.normal(1, 1, 500), rng.normal(0, 1, 500), z=rng.normal(size=1000))
     guarded = compare(worse, [Mean("z"), Mean("y", direction="down", role="guardrail")])
-    assert "y got worse in “treated”" in guarded.verdict()
+    assert "Y got worse in “treated”" in guarded.verdict()
     assert "for the worse" in compare(worse, Mean("y", direction="down")).verdict()
 
 
@@ -270,7 +270,7 @@ def test_missing_outcomes_that_differ_between_arms_are_warned_of():
 def test_the_verdict_reads():
     table = two_arms([1] * 60 + [0] * 140, [1] * 30 + [0] * 170)
     assert compare(table, Proportion("y", name="came back"), ratio=(1, 1)).verdict() == (
-        "came back: 30.0% in “treated” against 15.0% in “control”, 15.00 points higher "
+        "Came back: 30.0% in “treated” against 15.0% in “control”, 15.00 points higher "
         "(95% interval 6.84 to 22.94 points)."
     )
     same = two_arms([1] * 30 + [0] * 170, [1] * 30 + [0] * 170)

@@ -44,7 +44,7 @@ def test_every_row_says_design_and_estimand(results, design):
 @pytest.mark.parametrize("design", DESIGNS)
 def test_results_print_and_are_json_safe(results, design):
     result = results[design]
-    assert repr(result).startswith(f"{type(result).__name__}: spend")
+    assert repr(result).startswith(f"{type(result).__name__}: Spend")
     json.dumps(result.to_dict(), allow_nan=False)
     html = result._repr_html_()
     assert "<table>" in html

@@ -23,6 +23,8 @@ from loyalty_research.comparison.result import NOT_AN_EFFECT, ComparisonResult, 
 from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_ratio_test
 from loyalty_research.comparison.sensitivity import e_value, robustness_value
 from loyalty_research.comparison.sequential import confidence_sequence
+from loyalty_research.comparison.studies import DESIGNS_OF_A_STUDY, Study, study
+from loyalty_research.comparison.units import NoGroupsError, Units, find_units
 from loyalty_research.comparison.weighting import (
     WeightingResult,
     augmented_ipw,
@@ -35,6 +37,7 @@ from loyalty_research.stats.proportions import ExactTest, difference_in_proporti
 
 __all__ = [
     "DESIGNS",
+    "DESIGNS_OF_A_STUDY",
     "FORMS",
     "NOT_AN_EFFECT",
     "AndersonRubinSet",
@@ -44,11 +47,14 @@ __all__ = [
     "ExactTest",
     "Mean",
     "Metric",
+    "NoGroupsError",
     "ObservationalResult",
     "Proportion",
     "Ratio",
     "SampleRatioTest",
     "Statement",
+    "Study",
+    "Units",
     "WeightingResult",
     "adjust_p_values",
     "anderson_rubin_set",
@@ -59,6 +65,7 @@ __all__ = [
     "e_value",
     "entropy_balancing",
     "exact_test",
+    "find_units",
     "inverse_probability_weighting",
     "minimal_detectable_effect",
     "overlap_weighting",
@@ -67,5 +74,6 @@ __all__ = [
     "robustness_value",
     "sample_ratio_test",
     "sample_size",
+    "study",
     "wald_estimate",
 ]

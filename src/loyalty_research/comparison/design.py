@@ -71,7 +71,7 @@ class Comparison:
         >>> plan = Comparison([Proportion("visited")], design="randomised", assignment="arm", control="a",
         ...                   ratio=(1, 1))
         >>> print(plan.analyse(units).verdict())
-        visited: 30.0% in “b” against 20.0% in “a”, 10.00 points higher (95% interval 3.07 to 16.81 points).
+        Visited: 30.0% in “b” against 20.0% in “a”, 10.00 points higher (95% interval 3.07 to 16.81 points).
     """
 
     def __init__(

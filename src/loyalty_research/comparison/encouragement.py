@@ -38,6 +38,7 @@ from loyalty_research.comparison.result import (
     ComparisonResult,
     Statement,
     as_numbers,
+    capital,
     change,
     change_interval,
     shown,
@@ -361,7 +362,7 @@ def _naive(table: Any, plan: Comparison, metrics: Sequence[Metric], received: st
 def _itt_sentence(effect: _Effect, itt: Difference, adjusted: float, control: str) -> str:
     e = itt.estimate
     parts = {
-        "metric": effect.metric.label,
+        "metric": capital(effect.metric.label),
         "treated": shown(itt.treated, e.unit),
         "base": shown(itt.control, e.unit),
         "arm": effect.arm,

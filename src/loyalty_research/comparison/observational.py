@@ -30,6 +30,7 @@ from loyalty_research.comparison.result import (
     WAS_THERE_BEFORE,
     ComparisonResult,
     Statement,
+    capital,
     change,
     change_interval,
     shown,
@@ -307,12 +308,16 @@ def _placebo(
 
 
 def _statements(compared: _Compared, control: str) -> list[Statement]:
+    """Return what is consistent with the data, what the raw gap is, and what the placebo says."""
     arm = compared.group.name
-    out = [
-        Statement(slug(f"{one.metric.label} {arm}"), _sentence(one, control), one.headline, caution=True)
-        for one in compared.found
-        if one.adjusted and one.metric.role == "primary"
-    ]
+    out: list[Statement] = []
+    for one in compared.found:
+        if one.adjusted and one.metric.role == "primary":
+            name = slug(f"{one.metric.label} {arm}")
+            out += [
+                Statement(name, _adjusted_sentence(one, control), one.headline, caution=True),
+                Statement(f"{name}-raw-gap", _gap_sentence(one, control), one.naive, caution=True),
+            ]
     if out and compared.placebo_failed:
         sentence = message(
             "The same method finds a difference before anything could have caused one, so part of what it finds "
@@ -323,41 +328,47 @@ def _statements(compared: _Compared, control: str) -> list[Statement]:
     return out
 
 
-def _sentence(found: _Found, control: str) -> str:
+def _adjusted_sentence(found: _Found, control: str) -> str:
     e = found.headline
-    gap = found.naive
     plain = {
-        "metric": found.metric.label,
+        "metric": capital(found.metric.label),
         "arm": found.arm,
         "control": control,
-        "treated": shown(found.levels[0], gap.unit),
-        "base": shown(found.levels[1], gap.unit),
-        "gap": change(gap, signed=True),
-        "before": change(found.selection or gap, signed=True),
         "difference": change(e, signed=True),
         "interval": change_interval(e),
     }
-    text = message(
-        "{metric}: {treated} in “{arm}” against {base} in “{control}”, a raw gap of {gap}, which is not an "
-        "effect: differences that were there before account for {before}.",
-        **plain,
-    )
+    if e.low <= 0 <= e.high:
+        text = message(
+            "{metric}: among alike units in “{arm}” and “{control}” the data are consistent with no difference at all, "
+            "and with one of {difference} ({interval}).",
+            **plain,
+        )
+    else:
+        text = message(
+            "{metric}: among alike units in “{arm}” and “{control}” the data are consistent with a difference of "
+            "{difference} ({interval}), if nothing else that was not measured sets the groups apart.",
+            **plain,
+        )
     if ("ATE", AUGMENTED) not in found.adjusted:
         text += " " + message(
             "The groups overlap in part only, so only those who could be in either are compared."
         )
-    if e.low <= 0 <= e.high:
-        tail = message(
-            "Among alike units the data are consistent with no difference at all, and with one of {difference} ({interval}).",
-            **plain,
-        )
-    else:
-        tail = message(
-            "Among alike units the data are consistent with a difference of {difference} ({interval}), if nothing "
-            "else that was not measured sets the groups apart.",
-            **plain,
-        )
-    return f"{text} {tail}"
+    return text
+
+
+def _gap_sentence(found: _Found, control: str) -> str:
+    gap = found.naive
+    return message(
+        "The raw gap in {metric}, {treated} in “{arm}” against {base} in “{control}”, is {gap} and not an effect: "
+        "differences that were there before account for {before}.",
+        metric=found.metric.label,
+        arm=found.arm,
+        control=control,
+        treated=shown(found.levels[0], gap.unit),
+        base=shown(found.levels[1], gap.unit),
+        gap=change(gap, signed=True),
+        before=change(found.selection or gap, signed=True),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from loyalty_research.comparison.metrics import Proportion, Ratio
 from loyalty_research.comparison.result import (
     ComparisonResult,
     Statement,
+    capital,
     change,
     change_interval,
     shown,
@@ -227,7 +228,7 @@ def _row(d: Difference, adjusted: float, control: str, estimand: str) -> Row:
 def _sentence(d: Difference, adjusted: float, control: str) -> str:
     e = d.estimate
     parts: dict[str, Any] = {
-        "metric": d.metric.label,
+        "metric": capital(d.metric.label),
         "arm": d.arm,
         "control": control,
         "treated": shown(d.treated, e.unit),
@@ -275,14 +276,14 @@ def margin_sentences(found: Sequence[Difference]) -> list[Statement]:
             if within:
                 text = message(
                     "{metric} in “{arm}” is no worse than the tolerated {margin}.",
-                    metric=d.metric.label,
+                    metric=capital(d.metric.label),
                     arm=d.arm,
                     margin=margin,
                 )
             else:
                 text = message(
                     "{metric} in “{arm}” may be worse by more than the tolerated {margin} ({interval}).",
-                    metric=d.metric.label,
+                    metric=capital(d.metric.label),
                     arm=d.arm,
                     margin=margin,
                     interval=change_interval(d.estimate),
@@ -291,7 +292,7 @@ def margin_sentences(found: Sequence[Difference]) -> list[Statement]:
         elif d.metric.role == "guardrail" and worse(d):
             text = message(
                 "{metric} got worse in “{arm}”: {difference} ({interval}).",
-                metric=d.metric.label,
+                metric=capital(d.metric.label),
                 arm=d.arm,
                 difference=change(d.estimate, signed=True),
                 interval=change_interval(d.estimate),

@@ -68,6 +68,26 @@ def change_interval(estimate: Estimate) -> str:
     )
 
 
+def capital(text: str) -> str:
+    """Return text with its first letter in upper case, for the start of a sentence.
+
+    Examples:
+        >>> capital("spend per order")
+        'Spend per order'
+    """
+    return text[:1].upper() + text[1:]
+
+
+def design_words(design: str) -> str:
+    """Return a design as a reader would say it, its name behind."""
+    words = {
+        "randomised": message("arms drawn by lot (randomised)"),
+        "encouragement": message("invitations drawn by lot, joining by choice (encouragement)"),
+        "observational": message("groups by choice, alike units compared (observational)"),
+    }
+    return words[design]
+
+
 def spoken(estimand: str) -> str:
     """Return an estimand in words, its abbreviation behind it.
 
@@ -198,8 +218,8 @@ class ComparisonResult(Result):
             records.append(
                 {
                     message("Measure"): row.metric,
-                    message("Groups"): row.group,
                     message("What is estimated"): spoken(row.estimand or ""),
+                    message("Groups"): row.group,
                     message("Method"): e.method.removesuffix(", M-estimated"),
                     message("In control"): shown(levels[0], e.unit),
                     message("In the group"): shown(levels[1], e.unit),
@@ -208,7 +228,19 @@ class ComparisonResult(Result):
                     message("n"): f"{e.n:,}",
                 }
             )
-        return pd.DataFrame(records)
+        frame = pd.DataFrame(records)
+        return frame if metric is None else frame.drop(columns=message("Measure"))
+
+    def main_rows(self) -> tuple[Row, ...]:
+        """Return one or two rows a metric and group: the estimates that verdicts speak of."""
+        chosen = ("ITT", "CACE") if self.design == "encouragement" else ("ITT", "ATE", "ATO")
+        kept: dict[tuple[str, str | None, str], Row] = {}
+        for row in self.rows:
+            # the first of an estimand is the default one, and an average over everybody comes before others
+            estimand = "ATE" if row.estimand == "ATO" else str(row.estimand)
+            if row.estimand in chosen and row.extra.get("role") != "placebo":
+                kept.setdefault((row.metric, row.group, estimand), row)
+        return tuple(kept.values())
 
     def _pictured(self, metric: str | None) -> tuple[list[tuple[str, Estimate, bool]], str | None]:
         """Return lines of the forest, and the unit of its axis."""
@@ -235,7 +267,7 @@ class ComparisonResult(Result):
         varied = len({row.estimand for row in rows} | {row.estimate.method for row in rows}) > 1
         lines = [
             (
-                _estimator_label(row) if varied else _line_label(row, several=len(self.arms) > 1),
+                _estimator_label(row, rows) if varied else _line_label(row, several=len(self.arms) > 1),
                 row.estimate,
                 row.estimand == NOT_AN_EFFECT,
             )
@@ -310,13 +342,12 @@ def _line_label(row: Row, *, several: bool) -> str:
     return f"{row.metric}: {row.group}" if several else row.metric
 
 
-def _estimator_label(row: Row) -> str:
-    method = row.estimate.method.removesuffix(", M-estimated")
+def _estimator_label(row: Row, rows: list[Row]) -> str:
     if row.estimand == NOT_AN_EFFECT:
         return message("raw gap, not an effect")
-    if row.estimand == WAS_THERE_BEFORE:
-        return WAS_THERE_BEFORE
-    return f"{row.estimand}: {method}"
+    label = spoken(row.estimand or "")
+    alone = sum(r.estimand == row.estimand for r in rows) == 1
+    return label if alone else f"{label}: {row.estimate.method.removesuffix(', M-estimated')}"
 
 
 def as_numbers(**values: Any) -> dict[str, float]:

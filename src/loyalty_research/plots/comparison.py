@@ -21,7 +21,7 @@ __all__ = ["forest", "love", "overlap"]
 def _left(text: str, width: int = 34) -> str:
     import textwrap
 
-    return "\n".join(textwrap.wrap(text, width)) or text
+    return "\n".join(textwrap.wrap(text, width, break_on_hyphens=False)) or text
 
 
 def forest(
@@ -165,10 +165,7 @@ def overlap(
     edges = np.linspace(0.0, 1.0, bins + 1)
     with style():
         axes = figure_axes(ax, height=3.6)
-        for number, sign, name, y, va in (
-            (1.0, 1, labels[0], 0.97, "top"),
-            (0.0, -1, labels[1], 0.03, "bottom"),
-        ):
+        for number, sign, name, y in ((1.0, 1, labels[0], 0.8), (0.0, -1, labels[1], 0.2)):
             counts, _ = np.histogram(chance[group == number], bins=edges)
             share = counts / max(counts.sum(), 1)
             colour = SERIES[0] if number else SERIES[1]
@@ -176,7 +173,8 @@ def overlap(
             axes.stairs(
                 sign * share, edges, color=colour, linestyle="-" if number else (0, (5, 2)), linewidth=1.4
             )
-            axes.text(0.99, y, name, transform=axes.transAxes, color=colour, ha="right", va=va)
+            # beside the bars, which may reach into any corner
+            axes.text(1.02, y, _left(name, 18), transform=axes.transAxes, color=colour, va="center")
         axes.axhline(0, color=INK, linewidth=1.0)
         axes.set_xlim(0, 1)
         axes.set_xlabel(message("Estimated chance of being in “{group}”", group=labels[0]))

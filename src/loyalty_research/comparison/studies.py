@@ -5,7 +5,7 @@ What a dataset cannot answer is said in words instead of failing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
@@ -13,6 +13,7 @@ import narwhals as nw
 from loyalty_research.comparison.design import Comparison
 from loyalty_research.comparison.metrics import Mean, Proportion, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult, analyse_observational
+from loyalty_research.comparison.result import capital, change, change_interval, design_words
 from loyalty_research.comparison.units import NoGroupsError, find_units
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Finding
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DESIGNS_OF_A_STUDY", "Study", "study"]
 
-DESIGNS_OF_A_STUDY = ("as recorded", "randomised", "encouragement", "observational")
-"""``"as recorded"`` takes assignments and finished experiments for chance, and campaigns for choice."""
+DESIGNS_OF_A_STUDY = ("recorded", "randomised", "encouragement", "observational")
+"""``"recorded"`` takes assignments and finished experiments for chance, and campaigns for choice."""
 
 _CONTROLS = ("control", "not targeted")
 _MEANS = ("spend", "orders")
@@ -66,6 +67,26 @@ class Study:
     truth: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def design(self) -> str:
+        """The designs, in words."""
+        return ", ".join(r.design for r in self.results) or message("nothing to compare")
+
+    @property
+    def estimand(self) -> str:
+        """What the first comparison estimates."""
+        return self.main.estimand if self.main else message("nothing")
+
+    @property
+    def n(self) -> int:
+        """Units compared."""
+        return self.main.n if self.main else 0
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Reason to the number left out."""
+        return {**(self.units.dropped if self.units else {}), **(self.main.dropped if self.main else {})}
+
+    @property
     def results(self) -> tuple[ComparisonResult, ...]:
         """The comparisons there are, the one of the arms first."""
         return tuple(r for r in (self.main, self.members) if r is not None)
@@ -82,24 +103,35 @@ class Study:
         return found + (self.members.findings(section=section, prefix="members") if self.members else ())
 
     def tables(self) -> Iterator[tuple[pd.DataFrame, str]]:
-        """Yield each table of estimates with its caption."""
+        """Yield tables with their captions: all of what decides, the main estimates of the rest."""
         for result in self.results:
-            for metric in dict.fromkeys(row.metric for row in result.rows):
-                caption = message("{metric}, design: {design}", metric=metric, design=result.design)
+            explored = {m.label for m in result.metrics if m.role != "primary"}
+            for metric in dict.fromkeys(row.metric for row in result.rows if row.metric not in explored):
+                caption = message(
+                    "{metric}: every estimate, what it estimates and how ({design} design)",
+                    metric=metric,
+                    design=result.design,
+                )
                 yield result.table(metric=metric), caption
+            if explored:
+                rows = tuple(r for r in result.main_rows() if r.metric in explored)
+                caption = message("Other measures, main estimates ({design} design)", design=result.design)
+                yield replace(result, rows=rows).table(), caption
 
-    def pictures(self) -> Iterator[tuple[Axes, str, str]]:
-        """Yield each picture with its alternative text and caption."""
+    def forests(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield a picture of each comparison's estimates, with its alternative text and caption."""
         for result in self.results:
-            primary = next(m.label for m in result.metrics if m.role == "primary")
             relative = result.design == "randomised" and len(result.metrics) > 1
-            metric = None if relative else primary
+            metric = None if relative else _first(result).label
             caption = message(
                 "Each line is an estimate with its {level} interval; the upright line is no difference. Design: {design}.",
                 level=f"{result.level:.0%}",
-                design=result.design,
+                design=design_words(result.design),
             )
             yield result.plot(metric=metric), result.plot_text(metric=metric), caption
+
+    def balance_pictures(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield love and overlap plots of observational comparisons, likewise."""
         for result in self.results:
             if isinstance(result, ObservationalResult):
                 yield from _balance_pictures(result)
@@ -161,7 +193,13 @@ class Study:
             e = result.estimate(metric=_first(result).label, estimand=estimand)
             held = message("yes") if e.low <= known <= e.high else message("no")
             rows.append(
-                (label, e.format(signed=True), e.interval(signed=True), e.format(known, signed=True), held)
+                (
+                    label,
+                    change(e, signed=True),
+                    change_interval(e),
+                    change(replace(e, value=known), signed=True),
+                    held,
+                )
             )
         return pd.DataFrame(rows, columns=columns)
 
@@ -180,9 +218,16 @@ class Study:
     def limits(self) -> tuple[str, ...]:
         """Return what the numbers cannot say, one sentence each."""
         out = [
-            message("The {design} comparison estimates: {estimand}.", design=r.design, estimand=r.estimand)
+            message("{design}: {estimand}.", design=capital(design_words(r.design)), estimand=r.estimand)
             for r in self.results
         ]
+        if any(r.design == "observational" for r in self.results):
+            out.append(
+                message(
+                    "Where people chose, whatever sets the groups apart and was not measured is still in the difference; "
+                    "the checks say how strong it would have to be."
+                )
+            )
         if self.members is not None:
             out.append(
                 message(
@@ -275,7 +320,7 @@ def _before(table: Any, schema: Mapping[str, Any], *, background: bool) -> tuple
 
 
 def _chosen(design: str, *, chance: bool, member: str | None) -> str:
-    if design != "as recorded":
+    if design != "recorded":
         return design
     if not chance:
         return "observational"
@@ -299,7 +344,7 @@ def _control(table: Any, schema: Mapping[str, Any], assignment: str, control: st
 def study(
     source: Dataset,
     *,
-    design: str = "as recorded",
+    design: str = "recorded",
     assignment: str = "arm",
     control: str | None = None,
     ratio: Sequence[float] = (),
@@ -433,7 +478,9 @@ class _Observational:
 
 def _said(main: ComparisonResult) -> str:
     return message(
-        "Design: {design}. What is estimated: {estimand}.", design=main.design, estimand=main.estimand
+        "Design: {design}. What is estimated: {estimand}.",
+        design=design_words(main.design),
+        estimand=main.estimand,
     )
 
 
