@@ -61,5 +61,24 @@ def test_too_few_members_and_other_columns_are_refused():
     data = ChurnData.from_subscriptions(lives, as_of="2023-06-30")
     with pytest.raises(ContractError, match="no yes-or-no covariate is_member"):
         compare_members(data, landmark=60)
-    with pytest.raises(DesignError, match="too few members while followed"):
+    with pytest.raises(DesignError, match="too few members: the comparison needs at least 5"):
         compare_members(data.time_varying(spells.head(3)), landmark=60)
+
+
+def test_without_members_by_the_landmark_the_main_answer_stands():
+    lives, spells = accounts(4)
+    data = ChurnData.from_subscriptions(lives, as_of="2023-06-30").time_varying(spells)
+    found = compare_members(data, landmark=0)
+    assert found.at_landmark is None
+    assert found.curves is None
+    assert len(found.to_frame()) == 2
+    check = next(c for c in found.checks if c.name == "Landmark")
+    assert check.status == "not measurable"
+    assert "too few members" in check.detail
+
+
+def test_the_default_landmark_is_the_median_day_of_joining():
+    lives, spells = accounts(5)
+    data = ChurnData.from_subscriptions(lives, as_of="2023-06-30").time_varying(spells)
+    joined = (spells["valid_from"] - pd.Timestamp("2022-01-01")).dt.days
+    assert compare_members(data).landmark == np.sort(joined)[(len(joined) + 1) // 2 - 1]

@@ -141,7 +141,7 @@ def test_segments_come_from_the_first_day_only():
     data = ChurnData.from_transactions(bought, inactivity_days=60, as_of=as_of(300))
     assert data.covariates["first_amount"].tolist() == [10.0, 11.0, 12.0, 13.0, 14.0, 15.0]
     cut = add_segments(data, ["first_order"]).covariates["first_order"]
-    assert cut.cat.categories.tolist() == ["up to 11.00", "over 11.00, up to 13.00", "over 13.00"]
+    assert cut.cat.categories.tolist() == ["up to 11", "over 11 to 13", "over 13"]
     assert cut.cat.codes.tolist() == [0, 0, 1, 1, 2, 2]
     assert data.covariates["first_month"].unique().tolist() == ["2024-01"]
 
@@ -174,7 +174,7 @@ def test_rare_levels_are_pooled_and_numbers_cut():
     )
     found = add_segments(data, ["region", "age"], customers=customers, fewest=5).covariates
     assert found["region"].value_counts().to_dict() == {"a": 60, "b": 34, "other": 6}
-    assert found["age"].cat.categories.tolist()[0] == "up to 32"
+    assert found["age"].cat.categories.tolist()[0] == "up to 30"
     # one customer without an age cannot stand alone and joins the smallest group
     assert found["age"].value_counts().min() >= 5
     assert "not known" in set(add_segments(data, ["age"], customers=customers).covariates["age"])
@@ -218,6 +218,16 @@ def test_sweep_counts_windows_returns_and_the_forgotten_cut_off():
         )
         assert row["returned"] == back
     assert "bought again" in sweep.verdict()
+    assert sweep.returned(60).value == pytest.approx(
+        sweep.windows.set_index("inactivity_days")["share_returned"][60]
+    )
+    assert sweep.bought_lately(60).value == np.mean(
+        [max(d for d in days if d <= 300) >= 240 for days in bought.values() if min(days) <= 300]
+    )
+    assert "chance of 40.0%" in sweep.beside_model(60, 0.4)
+    assert "Counted as gone" in sweep.table().html
+    with pytest.raises(ArgumentError, match="no window of 45 days"):
+        sweep.returned(45)
     assert {"still buying", "bought again after counted as gone"} == set(sweep.to_frame()["metric"])
     with pytest.raises(ArgumentError, match="at least one"):
         inactivity_sweep(lines(bought), windows=[], as_of=as_of(300), at=100)

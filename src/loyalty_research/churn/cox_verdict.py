@@ -78,6 +78,13 @@ def _ratio_sentence(state: State, term: str, params: pd.Series[float], limits: p
             ratio=number(ratio, digits=2),
             between=between,
         )
+    if ratio >= 2:
+        return message(
+            "{term}: the rate of leaving is {ratio} times as high ({between}).",
+            term=term_words(state.design, term),
+            ratio=number(ratio, digits=1),
+            between=between,
+        )
     return message(
         "{term}: the rate of leaving is {share} higher (ratio {ratio}, {between}).",
         term=term_words(state.design, term),

@@ -99,6 +99,7 @@ class KaplanMeier:
             interval=self.interval,
             horizon=self.horizon,
             unit=data.unit,
+            clock=data.clock,
             checks=(*data.checks, *_clusters(data)),
         )
 
@@ -126,6 +127,7 @@ class SurvivalCurves(Result):
         interval: Kind of interval.
         horizon: Day the verdict speaks of, or None for the median.
         unit: Unit of time.
+        clock: What day 0 is.
     """
 
     title: ClassVar[str] = "Survival"
@@ -136,6 +138,7 @@ class SurvivalCurves(Result):
     interval: Interval
     horizon: float | None
     unit: str
+    clock: str
 
     @property
     def median_(self) -> pd.Series[float]:
@@ -320,7 +323,7 @@ class SurvivalCurves(Result):
             curves.assign(group=curves["group"].map(names)),
             counts.assign(group=counts["group"].map(names)),
             ax=ax,
-            unit=self.unit,
+            time_label=message("{unit} since {clock}", unit=self.unit.capitalize(), clock=self.clock),
             level=self.level,
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 
 from loyalty_research.churn import intervals
 from loyalty_research.errors import ContractError
+from loyalty_research.i18n import message
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -60,6 +61,7 @@ class Followup:
         checks: What was looked at while the data were built.
         chosen: Covariates customers choose for themselves, such as membership.
         unit: Unit of time.
+        clock: What day 0 is, such as "the first purchase".
         inactivity_days: Silence that counts as leaving, where the data come from transactions.
     """
 
@@ -79,6 +81,7 @@ class Followup:
     checks: tuple[Check, ...] = ()
     chosen: tuple[str, ...] = ()
     unit: str = "days"
+    clock: str = field(default_factory=lambda: message("the start"))
     inactivity_days: int | None = None
 
     @property

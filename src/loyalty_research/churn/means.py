@@ -13,7 +13,7 @@ from loyalty_research.churn.groups import group_curves
 from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
-from loyalty_research.i18n import message, number
+from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.survival import restricted_mean
 
 if TYPE_CHECKING:
@@ -146,32 +146,47 @@ class RestrictedMeans(Result):
 
 def difference_words(estimate: Estimate, group: str, reference: str, tau: float) -> str:
     """Say what a difference in restricted means says."""
-    days, to = number(tau, digits=0), estimate.interval(signed=True)
+    days, unit = number(tau, digits=0), estimate.unit or ""
+
+    def shown(value: float, *, signed: bool = False) -> str:
+        return number(value, digits=1, signed=signed)
+
+    interval = message(
+        "{level} interval {low} to {high} {unit}",
+        level=percent(estimate.level, digits=0),
+        low=shown(estimate.low, signed=True),
+        high=shown(estimate.high, signed=True),
+        unit=unit,
+    )
     if estimate.low <= 0 <= estimate.high:
         return message(
-            "Within {days} days, {group} and {reference} stay about equally long ({gap}; {interval}).",
+            "Within {days} {unit}, {group} and {reference} stay about equally long (difference {gap} {unit}; "
+            "{interval}).",
             days=days,
             group=group,
             reference=reference,
-            gap=estimate.format(signed=True),
-            interval=to,
+            gap=shown(estimate.value, signed=True),
+            interval=interval,
+            unit=unit,
         )
     if estimate.value > 0:
         return message(
-            "Within {days} days, {group} stays {gap} longer than {reference} ({interval}).",
+            "Within {days} {unit}, {group} stays {gap} {unit} longer than {reference} ({interval}).",
             days=days,
             group=group,
             reference=reference,
-            gap=estimate.format(),
-            interval=to,
+            gap=shown(estimate.value),
+            interval=interval,
+            unit=unit,
         )
     return message(
-        "Within {days} days, {group} stays {gap} less than {reference} ({interval}).",
+        "Within {days} {unit}, {group} stays {gap} {unit} less than {reference} ({interval}).",
         days=days,
         group=group,
         reference=reference,
-        gap=estimate.format(-estimate.value),
-        interval=to,
+        gap=shown(-estimate.value),
+        interval=interval,
+        unit=unit,
     )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from loyalty_research.churn.cox import CoxPH
 from loyalty_research.churn.curves import KaplanMeier
+from loyalty_research.churn.means import common_horizon
 from loyalty_research.churn.words import covariate_words
 from loyalty_research.errors import ContractError, DesignError
 from loyalty_research.estimates import Check, Result, Row
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from matplotlib.axes import Axes
+    from numpy.typing import NDArray
 
     from loyalty_research.churn.cox import CoxFit
     from loyalty_research.churn.curves import SurvivalCurves
@@ -36,33 +38,31 @@ class MemberComparison(Result):
 
     Attributes:
         ratio: Hazard ratio, membership counted from the day of joining.
-        at_landmark: Hazard ratio by status on the landmark day, among those still there.
+        at_landmark: Hazard ratio by status on the landmark day, among those still there; None
+            where too few are members by then.
         naive: Hazard ratio by whether somebody ever joined, counted from day 0: biased by
             immortal time, shown for contrast only.
         landmark: The landmark day.
-        curves: Survival from the landmark day by status on that day.
+        curves: Survival from the landmark day by status on that day, or None likewise.
         covariate: The membership covariate.
     """
 
     title: ClassVar[str] = "Members and non-members"
 
     ratio: Estimate
-    at_landmark: Estimate
+    at_landmark: Estimate | None
     naive: Estimate
     landmark: float
-    curves: SurvivalCurves
+    curves: SurvivalCurves | None
     covariate: str
 
     def _lines(self) -> list[tuple[str, Estimate, bool]]:
-        return [
-            (message("member from the day of joining"), self.ratio, False),
-            (
-                message("member on day {day}, among those still there", day=number(self.landmark, digits=0)),
-                self.at_landmark,
-                False,
-            ),
-            (message("ever joined, counted from day 0 (biased)"), self.naive, True),
-        ]
+        lines = [(message("member from the day of joining"), self.ratio, False)]
+        if self.at_landmark is not None:
+            day = number(self.landmark, digits=0)
+            name = message("member on day {day}, among those still there", day=day)
+            lines.append((name, self.at_landmark, False))
+        return [*lines, (message("ever joined, counted from day 0 (biased)"), self.naive, True)]
 
     def _rows(self) -> Iterable[Row]:
         for name, estimate, biased in self._lines():
@@ -133,21 +133,22 @@ class MemberComparison(Result):
 
 
 def compare_members(
-    data: ChurnData, *, landmark: float, covariate: str = "is_member", level: float = 0.95
+    data: ChurnData, *, landmark: float | None = None, covariate: str = "is_member", level: float = 0.95
 ) -> MemberComparison:
     """Compare members with non-members without immortal time.
 
     Args:
         data: Follow-up split where memberships begin and end (``members=`` of
             :meth:`ChurnData.from_transactions`, or :meth:`ChurnData.time_varying`).
-        landmark: Day, named before looking, whose status the sensitivity check uses.
+        landmark: Day whose status the sensitivity check uses; by default the median day of
+            joining, which looks at joining but not at leaving.
         covariate: The membership covariate, True while somebody is a member.
         level: Confidence level.
 
     Raises:
         ContractError: When the covariate is missing or not a yes or no.
-        DesignError: When fewer than five members or non-members are followed, on the whole or
-            after the landmark.
+        DesignError: When fewer than five members or non-members are followed, or none of them
+            leaves.
 
     References:
         Suissa (2008), American Journal of Epidemiology 167 (immortal time); Anderson, Cain,
@@ -157,22 +158,56 @@ def compare_members(
         raise ContractError(
             f"the data have no yes-or-no covariate {covariate}; split them with members= or time_varying()"
         )
-    _enough(data, covariate, message("while followed"))
-    landed = data.landmark(landmark)
-    _enough(landed, covariate, message("on day {day}", day=number(landmark, digits=0)))
+    problem = _too_few(data, covariate)
+    if problem:
+        raise DesignError(problem)
     model = CoxPH(level=level)
     varying = model.fit(data, covariates=[covariate])
+    flag = data.covariates[covariate].to_numpy()
     ever = np.zeros(data.n_customers, dtype=bool)
-    ever[data.customer[data.covariates[covariate].to_numpy()]] = True
+    ever[data.customer[flag]] = True
     flagged = replace(data, covariates=data.covariates.assign(**{covariate: ever[data.customer]}))
+    day = _median_joining(data, flag) if landmark is None else float(landmark)
+    landed = data.landmark(day)
+    obstacle = _too_few(landed, covariate)
     return MemberComparison(
         ratio=_ratio(varying),
-        at_landmark=_ratio(model.fit(landed, covariates=[covariate])),
+        at_landmark=None if obstacle else _ratio(model.fit(landed, covariates=[covariate])),
         naive=_ratio(model.fit(flagged, covariates=[covariate])),
-        landmark=float(landmark),
-        curves=KaplanMeier(level=level).fit(landed, by=covariate),
+        landmark=day,
+        curves=None if obstacle else _landmark_curves(landed, covariate, day, level),
         covariate=covariate,
-        checks=(*varying.checks, _self_selection(covariate)),
+        checks=(*varying.checks, _self_selection(covariate), _landmark_check(day, obstacle)),
+    )
+
+
+def _landmark_curves(landed: ChurnData, covariate: str, day: float, level: float) -> SurvivalCurves:
+    # half a year on, or as far as both groups are followed
+    horizon = min(day + 180.0, common_horizon(landed, covariate))
+    return KaplanMeier(level=level, horizon=horizon).fit(landed, by=covariate)
+
+
+def _median_joining(data: ChurnData, flag: NDArray[np.bool_]) -> float:
+    """Return the day by which half of those who ever joined had joined."""
+    days = pd.Series(data.start[flag]).groupby(data.customer[flag]).min().to_numpy()
+    return float(np.quantile(days, 0.5, method="inverted_cdf"))
+
+
+def _landmark_check(day: float, obstacle: str | None) -> Check:
+    name = message("Landmark")
+    if obstacle is None:
+        return Check(
+            name,
+            "passed",
+            message(
+                "Status on day {day} among those still there gives a second answer.",
+                day=number(day, digits=0),
+            ),
+        )
+    return Check(
+        name,
+        "not measurable",
+        message("On day {day}: {obstacle}.", day=number(day, digits=0), obstacle=obstacle),
     )
 
 
@@ -188,14 +223,18 @@ def _self_selection(covariate: str) -> Check:
     )
 
 
-def _enough(data: ChurnData, covariate: str, when: str) -> None:
+def _too_few(data: ChurnData, covariate: str) -> str | None:
+    """Say why members and non-members cannot be compared, or nothing."""
     flag = data.covariates[covariate].to_numpy()
     for status, name in ((True, message("members")), (False, message("non-members"))):
         count = len(np.unique(data.customer[flag == status]))
         if count < FEWEST or not data.event[flag == status].any():
-            raise DesignError(
-                f"too few {name} {when} to compare: the comparison needs at least {FEWEST}, some of whom leave"
+            return message(
+                "too few {name}: the comparison needs at least {fewest}, some of whom leave",
+                name=name,
+                fewest=FEWEST,
             )
+    return None
 
 
 def _ratio(model: CoxFit) -> Estimate:

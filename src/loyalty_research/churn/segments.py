@@ -65,7 +65,7 @@ def add_segments(
         >>> data = ChurnData.from_durations(pd.DataFrame(
         ...     {"duration": 9, "event": 1, "first_amount": np.arange(30) / 2}))
         >>> add_segments(data, ["first_order"]).covariates["first_order"].unique().tolist()
-        ['up to 4.50', 'over 4.50, up to 9.50', 'over 9.50']
+        ['up to 4.50', 'over 4.50 to 9.50', 'over 9.50']
     """
     if groups < 2:
         raise ArgumentError(f"groups must be 2 or more; got {groups!r}")
@@ -119,7 +119,7 @@ def _cut(values: Floats, each: Floats, name: str, groups: int) -> pd.Categorical
     digits = 0 if np.array_equal(each, np.round(each)) else 2
     bounds = [number(float(c), digits=digits) for c in cuts]
     labels = [message("up to {cut}", cut=bounds[0])]
-    labels += [message("over {low}, up to {cut}", low=a, cut=b) for a, b in itertools.pairwise(bounds)]
+    labels += [message("over {low} to {cut}", low=a, cut=b) for a, b in itertools.pairwise(bounds)]
     labels.append(message("over {cut}", cut=bounds[-1]))
     return pd.Categorical.from_codes(codes.tolist(), categories=pd.Index(labels), ordered=True)
 

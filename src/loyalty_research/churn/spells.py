@@ -292,6 +292,7 @@ def follow_members(
         "covariates": covariates.reset_index(drop=True),
         "keys": pd.Index(found),
         "origin": day0.astype("datetime64[D]"),
+        "clock": message("joining"),
         "removed": tuple(removed),
         "checks": (_late_entry(start[live], codes, first),),
         "chosen": tuple(c for c in ("tier",) if c in covariates),

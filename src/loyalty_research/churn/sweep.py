@@ -10,9 +10,11 @@ import pandas as pd
 
 from loyalty_research.churn.spells import calendar_day
 from loyalty_research.churn.transactions import first_gaps, one_per_day
+from loyalty_research.churn.words import shown_count
+from loyalty_research.display import table
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row
-from loyalty_research.i18n import message, percent
+from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.proportions import proportion
 from loyalty_research.stats.survival import curve_at, curve_interval, kaplan_meier, survival_at
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from loyalty_research.churn.transactions import Gaps
+    from loyalty_research.display import Html
 
 __all__ = ["InactivitySweep", "inactivity_sweep"]
 
@@ -132,6 +135,32 @@ class InactivitySweep(Result):
             at=self.at,
             low=percent(float(known["survival"].min())),
             high=percent(float(known["survival"].max())),
+        )
+
+    def table(self) -> Html:
+        """Return the windows as a table for a page; the biased column only where it differs."""
+        columns = ["inactivity_days", "customers", "left", "survival", "share_returned"]
+        headings = {
+            "inactivity_days": message("Window, days"),
+            "customers": message("Customers followed"),
+            "left": message("Counted as gone"),
+            "survival": message("Still buying on day {at}", at=number(self.at, digits=0)),
+            "share_returned": message("Of those gone, bought again"),
+        }
+        note = None
+        if (self.windows["without_cut_off"] - self.windows["survival"]).abs().max() > 0.005:
+            columns.append("without_cut_off")
+            headings["without_cut_off"] = message("Still buying, cut-off forgotten (biased)")
+            note = message(
+                "The last column follows customers to the very end, as if a silence could be judged at once."
+            )
+        formats = dict.fromkeys(columns[3:], "percent") | dict.fromkeys(["customers", "left"], shown_count)
+        return table(
+            self.windows[columns],
+            caption=message("What each window says"),
+            formats=formats,
+            headings=headings,
+            note=note,
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -115,6 +115,7 @@ def follow_buyers(transactions: Any, *, inactivity_days: int, as_of: dt.date | s
         ),
         "origin": origin,
         "keys": gaps.keys[kept],
+        "clock": message("the first purchase"),
         "inactivity_days": int(inactivity_days),
         "removed": (
             *(Removed(reason, count, 0) for reason, count in {**dropped, **gaps.dropped}.items() if count),

@@ -27,7 +27,7 @@ def survival_curves(
     at_risk: pd.DataFrame | None = None,
     *,
     ax: Axes | None = None,
-    unit: str = "days",
+    time_label: str | None = None,
     level: float = 0.95,
     label: str | None = None,
 ) -> Axes:
@@ -37,7 +37,7 @@ def survival_curves(
         curves: Steps: ``group, time, estimate, low, high``, ascending in time within a group.
         at_risk: Counts: ``group, time, at_risk``, the same times for each group.
         ax: Axes to draw on.
-        unit: Unit of time.
+        time_label: What the horizontal axis shows.
         level: Confidence level of the bands.
         label: What the vertical axis shows; by default the share still there.
     """
@@ -63,7 +63,7 @@ def survival_curves(
         ax.set_ylabel(
             label or message("Still there (band: {level} interval)", level=percent(level, digits=0))
         )
-        ax.set_xlabel(message("Time since the start, {unit}", unit=unit))
+        ax.set_xlabel(time_label or message("Days"))
         if at_risk is not None:
             _counts_beneath(ax, at_risk, groups)
         return ax
