@@ -110,6 +110,20 @@ def tables():
     }
 
 
+def test_units_are_kept_when_the_data_just_reach(tables):
+    def count(window, pre):
+        got = summaries.units(tables, window_days=window, pre_days=pre, experiment="a")
+        return len(got), list(got.attrs["dropped"].values())[:2]
+
+    # ann is assigned on day 100 of data that run from day 0 to day 200
+    assert count(101, 100) == (1, [0, 0])
+    for window, pre in ((102, 100), (101, 101)):
+        with pytest.raises(DesignError, match="nobody is observed from"):
+            count(window, pre)
+    with pytest.raises(DesignError, match="nobody is observed"):
+        summaries.units(tables, window_days=101, pre_days=100, experiment="a", as_of=stamp(199))
+
+
 def test_units_ask_for_one_experiment(tables):
     with pytest.raises(ArgumentError, match="several experiments; name one of a, b"):
         summaries.units(tables, window_days=30)
