@@ -91,7 +91,7 @@ def test_posterior_marks_its_margins():
     grid = np.linspace(-0.1, 0.4, 101)
     density = np.exp(-(((grid - 0.15) / 0.05) ** 2) / 2)
     ax = progress.posterior_difference(
-        grid, density, low=0.05, high=0.25, margins=[(0.05, 0.98), (0.0, 0.999)]
+        grid, density, low=0.05, high=0.25, margins=[(0.05, "98.0%"), (0.0, "99.9%")]
     )
     assert [t.get_text() for t in ax.texts] == ["above 0%: 99.9%", "above 5%: 98.0%"]
     lines = [line for line in ax.get_lines() if len(line.get_xdata()) == 2]

@@ -27,6 +27,7 @@ __all__ = [
     "paid_distance",
     "sample_ratio",
     "shares",
+    "untold",
 ]
 
 _GATE = 0.001
@@ -72,7 +73,7 @@ def sample_ratio(arms: Sequence[str], counts: Sequence[int], planned: Sequence[f
             unit=unit,
             seen=seen,
             expected=", ".join(number(e, digits=0) for e in expected),
-            p=number(p_value, digits=4),
+            p=number(p_value, digits=4 if p_value < 0.01 else 2),
         ),
         gate=True,
         p_value=p_value,
@@ -209,6 +210,27 @@ def clusters(cards: ClusteredCards, arms: int) -> Check:
     if few:
         detail = message("{detail}; with so few clusters intervals tend to be too narrow", detail=detail)
     return Check(message("enough clusters"), "warning" if few else "passed", detail)
+
+
+def untold() -> tuple[Check, ...]:
+    """Name the checks that counts do not allow."""
+    return (
+        Check(
+            message("arms issued over the same days"),
+            "not measurable",
+            message("counts do not tell when cards were issued"),
+        ),
+        Check(
+            message("cards lost alike"),
+            "not measurable",
+            message("a lost card cannot be told from one that was not completed"),
+        ),
+        Check(
+            message("cards drawn one by one"),
+            "not measurable",
+            message("counts do not tell whether days or cashiers were drawn instead"),
+        ),
+    )
 
 
 def limits(*, has_cards: bool, clustered: bool) -> list[str]:

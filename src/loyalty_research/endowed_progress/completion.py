@@ -55,6 +55,20 @@ def points(value: float) -> str:
     return message("{value} points", value=number(100 * value, digits=1))
 
 
+def chance_words(probability: float) -> str:
+    """Format a probability without calling anything certain.
+
+    Examples:
+        >>> chance_words(0.9787), chance_words(0.99999), chance_words(0.0001)
+        ('97.9%', 'more than 99.9%', 'less than 0.1%')
+    """
+    if probability > 0.9995:
+        return message("more than 99.9%")
+    if probability < 0.0005:
+        return message("less than 0.1%")
+    return percent(probability)
+
+
 def points_interval(estimate: Estimate) -> str:
     """Say the interval of a difference of fractions in percentage points."""
     return message(
@@ -290,7 +304,7 @@ class CompletionResult(CardResult):
     def _sentence(self, c: ArmComparison) -> str:
         rate = self.rates[self.outcomes.arms.index(c.arm)]
         seen = message(
-            "{arm}: {rate} of {n} cards were completed {horizon}, against {base} of {n0} ({control}).",
+            "Of the {n} {arm} cards {rate} were completed {horizon}, of the {n0} {control} cards {base}.",
             arm=c.arm,
             rate=rate.format(),
             n=f"{rate.n:,}",
@@ -318,7 +332,7 @@ class CompletionResult(CardResult):
             )
         if c.difference.low > 0:
             return message(
-                "{seen} Given cards handed out at random, the arm raised completion by {difference} ({interval}): "
+                "{seen} Given cards handed out at random, the head start raised completion by {difference} ({interval}): "
                 "one more completed card for every {needed} handed out.",
                 seen=seen,
                 difference=points(c.difference.value),
@@ -326,7 +340,7 @@ class CompletionResult(CardResult):
                 needed=number(c.number_needed.value, digits=1),
             )
         return message(
-            "{seen} Given cards handed out at random, the arm lowered completion by {difference} ({interval}).",
+            "{seen} Given cards handed out at random, the head start lowered completion by {difference} ({interval}).",
             seen=seen,
             difference=points(-c.difference.value),
             interval=message(
@@ -367,11 +381,11 @@ class CompletionResult(CardResult):
             found.append(Finding(f"completion{suffix}", self._sentence(c), c.difference, "finding", section))
             if c.posterior is not None and len(self.comparisons) == 1:
                 chance = message(
-                    "The chance that {arm} is better at all is {any}; that it is better by five points, {five} "
-                    "(uniform priors).",
+                    "The chance that more {arm} cards are completed at all is {any}; that it is five points more or "
+                    "better, {five} (uniform priors).",
                     arm=c.arm,
-                    any=percent(c.posterior.pr_above(0.0)),
-                    five=percent(c.posterior.pr_above(0.05)),
+                    any=chance_words(c.posterior.pr_above(0.0)),
+                    five=chance_words(c.posterior.pr_above(0.05)),
                 )
                 found.append(Finding("chance-of-gain", chance, c.posterior.estimate(), "finding", section))
         return found
@@ -431,7 +445,7 @@ class CompletionResult(CardResult):
                 "{arm}: a difference above {margin} has a probability of {chance}.",
                 arm=row["arm"],
                 margin=points(row["margin"]),
-                chance=percent(row["probability"]),
+                chance=chance_words(row["probability"]),
             )
             for row in self.posterior_frame(margins=margins).to_dict("records")
         )
@@ -483,7 +497,7 @@ class CompletionResult(CardResult):
             posterior.density(grid),
             low=posterior.low,
             high=posterior.high,
-            margins=[(m, posterior.pr_above(m)) for m in margins],
+            margins=[(m, chance_words(posterior.pr_above(m))) for m in margins],
             ax=ax,
         )
 

@@ -212,7 +212,8 @@ class CardExperiment:
         self._horizon = message("by the end") if horizon is None else horizon
         self.arms_, self._outcomes = outcomes.arms, outcomes
         planned = _checks.shares(outcomes.arms, ratio)
-        self.checks_ = (_checks.sample_ratio(outcomes.arms, outcomes.n, planned, unit=message("cards")),)
+        ratio_check = _checks.sample_ratio(outcomes.arms, outcomes.n, planned, unit=message("cards"))
+        self.checks_ = (ratio_check, *_checks.untold())
         self.dropped_ = {}
         return self
 
@@ -254,7 +255,8 @@ class CardExperiment:
         self = cls.from_counts(counts, control=control, ratio=ratio, level=level)
         self._outcomes = outcomes
         if outcomes.clustered is not None:
-            self.checks_ = (*self.checks_, _checks.clusters(outcomes.clustered, len(self.arms_)))
+            # the clusters are told here, so whether there were some is no longer open
+            self.checks_ = (*self.checks_[:-1], _checks.clusters(outcomes.clustered, len(self.arms_)))
         return self
 
     @classmethod
@@ -331,7 +333,7 @@ class CardExperiment:
         Examples:
             >>> counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a")
             >>> counts.attempt("visits").verdict()
-            'Not available: visits() needs card events; counts tell only how many cards were completed.'
+            'Not available: the number of visits needs card events, and only the numbers of cards completed are known.'
         """
         if analysis not in get_args(Analysis):
             raise ArgumentError(f"analysis must be one of {', '.join(get_args(Analysis))}; got {analysis!r}")
@@ -372,7 +374,7 @@ class CardExperiment:
 
     def _need_cards(self, what: str) -> Cards:
         if self._cards is None:
-            raise DesignError(f"{what} needs card events; counts tell only how many cards were completed")
+            raise DesignError(f"{what} needs card events, and only the numbers of cards completed are known")
         return self._cards
 
     def _arm_of(self, table: pd.DataFrame) -> NDArray[np.int64]:
@@ -406,7 +408,7 @@ class CardExperiment:
             return compare_arms(
                 self._outcomes, horizon=self._horizon, method=method, level=self.level, checks=self.checks_
             )
-        cards = self._need_cards("completion()")
+        cards = self._need_cards("completion by a day")
         window = judged_cards(cards, self._first, by_day)
         table, until = self._first[window.kept], window.until[window.kept]
         arm_of = self._arm_of(table)
@@ -441,7 +443,7 @@ class CardExperiment:
             ArgumentError: When ``tau`` lies beyond the follow-up of an arm.
             DesignError: When only counts are known, or no card was completed.
         """
-        cards = self._need_cards("time_to_completion()")
+        cards = self._need_cards("the time to completion")
         spells, check = followed_cards(cards, self._first, what="completion", cluster=self._cluster)
         lost = int((self._first["lost"].to_numpy() <= cards.as_of).sum())
         loss = Check(
@@ -472,7 +474,7 @@ class CardExperiment:
             ArgumentError: When ``tau`` lies beyond the follow-up of an arm.
             DesignError: When only counts are known, or nobody came back.
         """
-        cards = self._need_cards("first_gap()")
+        cards = self._need_cards("the first return")
         if not cards.has_stamps:
             raise DesignError("card_events holds no stamp events, so returns are not known")
         spells, check = followed_cards(cards, self._first, what="first return", cluster=self._cluster)
@@ -498,7 +500,7 @@ class CardExperiment:
         Raises:
             DesignError: When only counts are known, or stamps are not recorded.
         """
-        cards = self._need_cards("visits()")
+        cards = self._need_cards("the number of visits")
         window = judged_cards(cards, self._first, by_day)
         visits, _ = per_holder(cards, self._first, window)
         return count_visits(
@@ -538,7 +540,7 @@ class CardExperiment:
             ArgumentError: When margin or cost is not a number, or the cost is negative.
             DesignError: When only counts are known, or stamps are not recorded.
         """
-        cards = self._need_cards("economics()")
+        cards = self._need_cards("the margin of extra visits")
         if not math.isfinite(margin):
             raise ArgumentError(f"margin must be a number; got {margin!r}")
         if not (math.isfinite(reward_cost) and reward_cost >= 0):
@@ -571,7 +573,7 @@ class CardExperiment:
         Raises:
             DesignError: When only counts are known, or stamps are not recorded.
         """
-        cards = self._need_cards("hazard_by_stamps()")
+        cards = self._need_cards("the visit rate by stamps")
         periods = card_periods(cards, days=check_whole(period, "period", least=1))
         return HazardResult(
             hazard=pooled_hazard(periods, arms=self.arms_, level=self.level), days=period, level=self.level
@@ -609,7 +611,7 @@ class CardExperiment:
             Kivetz, Urminsky and Zheng (2006); Heckman (1981) on heterogeneity mistaken for state
             dependence.
         """
-        cards = self._need_cards("goal_gradient()")
+        cards = self._need_cards("the goal gradient")
         for value, name, choices in (
             (progress, "progress", get_args(Progress)),
             (link, "link", get_args(Link)),

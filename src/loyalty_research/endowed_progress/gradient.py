@@ -17,7 +17,7 @@ from loyalty_research.endowed_progress.hazard import (
 )
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Estimate, Row
-from loyalty_research.i18n import message, number
+from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.proportions import wilson_interval
 
 if TYPE_CHECKING:
@@ -353,8 +353,9 @@ class GoalGradientResult(CardResult):
         }
         if self.slope.low > 0:
             return message(
-                "Visits come faster as the same card fills (slope {slope}, {interval}); the pooled curve, which "
-                "mixes in who gets far, shows {pooled}. This is consistent with a goal gradient.",
+                "Visits come faster as the same card fills (slope {slope}, {interval}): {typical}. The pooled "
+                "slope, which mixes in who gets far, is {pooled}. This is consistent with a goal gradient.",
+                typical=self._typical(),
                 **fields,
             )
         if self.slope.high < 0:
@@ -367,6 +368,20 @@ class GoalGradientResult(CardResult):
             "No goal gradient is established: within cards the slope is {slope} ({interval}); the pooled slope "
             "of {pooled} can come from who gets far.",
             **fields,
+        )
+
+    def _typical(self) -> str:
+        """Say how the rate of an average card of the control changes from its first stamp to its last."""
+        rows = self.corrected[self.corrected["arm"] == self.arms[0]]
+        return message(
+            "with an average customer, the chance of a visit in {days} days goes from {first} on a {control} card "
+            "with {low} stamps to {last} on one with {high}",
+            days=self.days,
+            control=self.arms[0],
+            first=percent(rows["estimate"].iloc[0]),
+            last=percent(rows["estimate"].iloc[-1]),
+            low=int(rows["stamps"].iloc[0]),
+            high=int(rows["stamps"].iloc[-1]),
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:

@@ -12,7 +12,7 @@ from scipy import stats
 from loyalty_research.endowed_progress._outcome import CardResult
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate, Row
-from loyalty_research.i18n import message, number
+from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.logrank import logrank
 from loyalty_research.stats.survival import (
     curve_at,
@@ -175,20 +175,22 @@ class TimingResult(CardResult):
             "control": self.arms[0],
             "days": number(self.tau, digits=0),
             "difference": number(abs(d.value), digits=1),
-            "interval": d.interval(),
+            "interval": _sized(d),
         }
         if not (d.low > 0 or d.high < 0):
             if self.what == "completion":
                 return message(
                     "Over {days} days {arm} and {control} are not told apart by the time to completion "
-                    "(difference {signed}, {interval}).",
+                    "(difference {signed}, {both}).",
                     signed=d.format(signed=True),
+                    both=d.interval(),
                     **fields,
                 )
             return message(
                 "Over {days} days {arm} and {control} are not told apart by the time to the first return "
-                "(difference {signed}, {interval}).",
+                "(difference {signed}, {both}).",
                 signed=d.format(signed=True),
+                both=d.interval(),
                 **fields,
             )
         if self.what == "completion":
@@ -224,14 +226,16 @@ class TimingResult(CardResult):
             low, high = curve_interval(curve, level=self.level)
             inside = curve.times <= self.tau
             survival, low, high = (v[inside] for v in (curve.survival, low, high))
+            low, high = (np.where(np.isnan(v), survival, v) for v in (low, high))
+            done, least, most = (1 - np.append(1.0, v) for v in (survival, high, low))
             frames.append(
                 pd.DataFrame(
                     {
                         "group": arm,
-                        "time": np.concatenate([[0.0], curve.times[inside]]),
-                        "estimate": 1 - np.concatenate([[1.0], survival]),
-                        "low": 1 - np.concatenate([[1.0], np.where(np.isnan(high), survival, high)]),
-                        "high": 1 - np.concatenate([[1.0], np.where(np.isnan(low), survival, low)]),
+                        "time": np.concatenate([[0.0], curve.times[inside], [self.tau]]),
+                        "estimate": np.append(done, done[-1]),
+                        "low": np.append(least, least[-1]),
+                        "high": np.append(most, most[-1]),
                     }
                 )
             )
@@ -241,7 +245,7 @@ class TimingResult(CardResult):
         """Return the cards still followed: group, time, at_risk.
 
         Args:
-            times: Days to read it at; about five round ones by default.
+            times: Days to read it at; about six round ones by default.
         """
         import pandas as pd
 
@@ -269,9 +273,20 @@ class TimingResult(CardResult):
         )
 
 
+def _sized(d: Estimate) -> str:
+    """Say the interval of a difference that is on one side of 0, by its size."""
+    low, high = sorted((abs(d.low), abs(d.high)))
+    return message(
+        "{level} interval {low} to {high}",
+        level=percent(d.level, digits=0),
+        low=number(low, digits=1),
+        high=number(high, digits=1),
+    )
+
+
 def _round_days(tau: float) -> Floats:
-    """Return about five round days from 0 to ``tau``."""
-    rough = tau / 5
+    """Return about six round days from 0 to ``tau``."""
+    rough = tau / 6
     size = 10.0 ** math.floor(math.log10(rough))
     step = next(k * size for k in (1, 2, 5, 10) if k * size >= rough)
     days: Floats = np.arange(0, tau + 1e-9, step)

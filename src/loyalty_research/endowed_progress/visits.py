@@ -134,22 +134,28 @@ class VisitsResult(CardResult):
                 "horizon": self.horizon,
                 "mean": number(self.means[self.arms.index(arm)].value),
                 "base": number(self.means[0].value),
+                "difference": number(d.value, signed=True),
                 "change": percent(r.value - 1, signed=True),
-                "interval": d.interval(signed=True),
+                "interval": message(
+                    "{level} interval {low} to {high}",
+                    level=percent(d.level, digits=0),
+                    low=number(d.low, signed=True),
+                    high=number(d.high, signed=True),
+                ),
             }
             if d.low > 0 or d.high < 0:
                 said.append(
                     message(
-                        "Holders of {arm} paid {mean} visits each {horizon}, those of {control} {base} ({change}; "
-                        "difference: {interval}).",
+                        "Holders of {arm} cards paid {mean} visits each {horizon}, holders of {control} cards {base}: "
+                        "{difference} visits, or {change} ({interval}).",
                         **fields,
                     )
                 )
             else:
                 said.append(
                     message(
-                        "Holders of {arm} paid {mean} visits each {horizon}, those of {control} {base}; a "
-                        "difference of nothing is not excluded ({interval}).",
+                        "Holders of {arm} cards paid {mean} visits each {horizon}, holders of {control} cards {base}; "
+                        "a difference of nothing is not excluded ({interval}).",
                         **fields,
                     )
                 )

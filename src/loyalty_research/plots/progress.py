@@ -229,7 +229,7 @@ def posterior_difference(
     *,
     low: float,
     high: float,
-    margins: Iterable[tuple[float, float]] = (),
+    margins: Iterable[tuple[float, str]] = (),
     level: float = 0.95,
     ax: Axes | None = None,
 ) -> Axes:
@@ -240,7 +240,7 @@ def posterior_difference(
         density: Posterior density at ``grid``.
         low: Lower end of the interval that is shaded.
         high: Upper end.
-        margins: Margin and the probability that the difference exceeds it; each is a line.
+        margins: Margin and, in words, the probability that the difference exceeds it; each is a line.
         level: Probability of the interval.
         ax: Axes to draw on.
     """
@@ -257,7 +257,7 @@ def posterior_difference(
             tip = (1.3 - 0.11 * i) * peak
             ax.plot([margin, margin], [0, tip], color=INK, linewidth=1.1, linestyle=DASHES[1 + i % 4])
             ax.annotate(
-                message("above {margin}: {chance}", margin=percent(margin, digits=0), chance=percent(chance)),
+                message("above {margin}: {chance}", margin=percent(margin, digits=0), chance=chance),
                 (margin, tip),
                 xytext=(5, 0),
                 textcoords="offset points",
