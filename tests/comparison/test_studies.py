@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import loyalty_research as lr
-from loyalty_research.comparison import NoGroupsError, find_units, study
+from loyalty_research import summaries
+from loyalty_research.comparison import Comparison, Mean, NoGroupsError, find_units, study
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 
 
@@ -91,7 +92,8 @@ def test_assignments_become_units_where_there_is_no_table_of_them(programme):
 
 
 def test_a_campaign_is_observational_and_says_so(campaign):
-    found = study(campaign)
+    before = ["pre_spend", "pre_orders", "pre_recency", "pre_tenure"]
+    found = study(campaign, covariates=before)
     assert found.units.campaign == "a"
     assert found.design == "observational"
     assert "do not tell members from non-members" in found.notes[0]
@@ -100,7 +102,23 @@ def test_a_campaign_is_observational_and_says_so(campaign):
     assert all(f.status == "caution" for f in found.findings())
     placebo = found.checks()[-1][0][0]
     assert placebo.name == "the same comparison before the campaign began"
-    assert placebo.status == "passed"
+    earlier = summaries.campaign_units(
+        campaign.tables["contacts"],
+        campaign.tables["transactions"],
+        campaign_id="a",
+        window_days=90,
+        index_date=dt.date(2023, 7, 20) - dt.timedelta(days=90),
+    )
+    alone = Comparison(
+        Mean("spend", unit="EUR"),
+        design="observational",
+        assignment="arm",
+        control="not targeted",
+        covariates=before,
+    ).analyse(earlier)
+    expected = alone.estimate(estimand="ATO")
+    assert expected.interval(signed=True) in placebo.detail
+    assert placebo.status == ("passed" if expected.low <= 0 <= expected.high else "warning")
     assert any("not measured" in limit for limit in found.limits())
 
 

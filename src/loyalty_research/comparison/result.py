@@ -219,12 +219,12 @@ class ComparisonResult(Result):
                 {
                     message("Measure"): row.metric,
                     message("What is estimated"): spoken(row.estimand or ""),
-                    message("Groups"): row.group,
-                    message("Method"): e.method.removesuffix(", M-estimated"),
-                    message("In control"): shown(levels[0], e.unit),
-                    message("In the group"): shown(levels[1], e.unit),
                     message("Difference"): change(e, signed=True),
                     message("Interval"): extra.get("set") or _limits_text(e),
+                    message("In control"): shown(levels[0], e.unit),
+                    message("In the group"): shown(levels[1], e.unit),
+                    message("Groups"): row.group,
+                    message("Method"): e.method.removesuffix(", M-estimated"),
                     message("n"): f"{e.n:,}",
                 }
             )
