@@ -3,7 +3,14 @@ import pandas as pd
 import pytest
 
 from loyalty_research import summaries
-from loyalty_research.clv import SEGMENTS, customer_segments
+from loyalty_research.clv import (
+    SEGMENTS,
+    BetaGeoNBD,
+    GammaGamma,
+    customer_lifetime_value,
+    customer_segments,
+    split_value,
+)
 from loyalty_research.errors import ArgumentError, ContractError
 
 
@@ -73,3 +80,14 @@ def test_what_cannot_be_split_is_refused(small, whole):
         with pytest.raises(ArgumentError, match=r"df\.attrs"):
             customer_segments(bare, by=by)
     assert set(SEGMENTS) == {"purchases", "recency", "cohort"}
+
+
+def test_a_split_that_the_data_lack_gives_its_reason(small):
+    model, spend = BetaGeoNBD(penalizer=0.1).fit(small), GammaGamma(penalizer=0.1).fit(small)
+    value = customer_lifetime_value(model, spend, small, horizon=52, annual_discount_rate=0.1)
+    found, why = split_value(value, "purchases")
+    assert why == ""
+    assert sum(total.n for _, total, _ in found.segments) == 10
+    nothing, why = split_value(value, "tier")
+    assert nothing is None
+    assert why.startswith("Value is not split by tier: by must be one of")

@@ -125,7 +125,8 @@ def customer_segments(
     if customers is None or by in SEGMENTS:
         if by not in SEGMENTS:
             raise ArgumentError(
-                f"by must be one of {', '.join(SEGMENTS)}, or a column of customers=; got {by!r}"
+                f"by must be one of {', '.join(SEGMENTS)}, or a column of the customers table; got {by!r} "
+                f"and no such table"
             )
         return SEGMENTS[by](df)
     missing = [name for name in ("customer_id", by) if name not in customers.columns]
