@@ -381,8 +381,8 @@ class CompletionResult(CardResult):
             found.append(Finding(f"completion{suffix}", self._sentence(c), c.difference, "finding", section))
             if c.posterior is not None and len(self.comparisons) == 1:
                 chance = message(
-                    "The chance that more {arm} cards are completed at all is {any}; that it is five points more or "
-                    "better, {five} (uniform priors).",
+                    "The chance that {arm} cards are completed more often at all is {any}, and by five points or "
+                    "more {five} (uniform priors).",
                     arm=c.arm,
                     any=chance_words(c.posterior.pr_above(0.0)),
                     five=chance_words(c.posterior.pr_above(0.05)),
