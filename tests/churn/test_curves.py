@@ -71,7 +71,11 @@ def test_splitting_does_not_make_exits(lung):
 def test_verdicts_speak_of_the_horizon_or_the_median(lung):
     assert "day 270" in KaplanMeier().fit(lung, by="sex").verdict()
     said = KaplanMeier(horizon=365).fit(lung, by="sex").verdict()
-    assert said.startswith("On day 365, 5")
+    assert said.startswith("On day 365 after the start, 5")
+    alone = KaplanMeier(horizon=365).fit(lung)
+    assert alone.headline == "On day 365 after the start, 40.9% of customers were still there."
+    assert alone.headline[:-1] in alone.verdict().replace("all customers", "customers")
+    assert KaplanMeier(horizon=365).fit(lung, by="sex").headline == said
     assert "'sex 2'" in said
     assert "nothing is known" in KaplanMeier(horizon=5000).fit(lung).verdict()
 

@@ -56,6 +56,9 @@ def test_verdict_and_rows(pbc):
     means = rmst(pbc, by="arm", tau=10, reference=0)
     assert "stay about equally long" not in rmst(pbc, tau=10).verdict()
     assert "about equally long" in means.verdict()
+    assert (
+        means.headline == "Within 10 years, the group 'arm 1' and the group 'arm 0' stay about equally long."
+    )
     assert means.to_frame()["metric"].nunique() == 2
 
 

@@ -224,6 +224,19 @@ class SurvivalCurves(Result):
         """Return survival on a day per group, as estimates."""
         return {g.label: e for g, e in self._survival(day)}
 
+    @property
+    def headline(self) -> str:
+        """The verdict of a single curve with a horizon, without its interval."""
+        known = [e for _, e in self._survival(self.horizon)] if self.horizon is not None else []
+        if len(known) != 1 or np.isnan(known[0].value):
+            return self.verdict()
+        return message(
+            "On day {day} after {clock}, {share} of customers were still there.",
+            day=number(self.horizon, digits=0),
+            clock=self.clock,
+            share=percent(known[0].value),
+        )
+
     def _survival(self, day: float) -> list[tuple[Group, Estimate]]:
         columns = self.survival_at([day])[["estimate", "low", "high"]].to_numpy(dtype=np.float64)
         found = []
@@ -280,17 +293,19 @@ class SurvivalCurves(Result):
         if len(known) == 1:
             group, e = known[0]
             return message(
-                "On day {day}, {share} of {group} were still there ({interval}).",
+                "On day {day} after {clock}, {share} of {group} were still there ({interval}).",
                 share=percent(e.value),
                 day=day,
+                clock=self.clock,
                 group=with_group(self.by, group.label),
                 interval=e.interval(),
             )
         best, worst = max(known, key=lambda k: k[1].value), min(known, key=lambda k: k[1].value)
         return message(
-            "On day {day}, {best_share} of {best} were still there ({best_interval}), against {worst_share} of "
+            "On day {day} after {clock}, {best_share} of {best} were still there ({best_interval}), against {worst_share} of "
             "{worst} ({worst_interval}).",
             day=day,
+            clock=self.clock,
             best=with_group(self.by, best[0].label),
             best_share=percent(best[1].value),
             best_interval=best[1].interval(),

@@ -139,6 +139,30 @@ class RestrictedMeans(Result):
         )
 
     @property
+    def headline(self) -> str:
+        """What the widest difference says, without its interval.
+
+        Raises:
+            ArgumentError: When no reference was named.
+        """
+        group = self.widest
+        gap = self.difference(group)
+        names = {
+            "group": with_group(self.by, group),
+            "reference": with_group(self.by, self.reference),
+            "days": number(self.tau, digits=0),
+            "unit": self.unit,
+        }
+        if gap.low <= 0 <= gap.high:
+            return message("Within {days} {unit}, {group} and {reference} stay about equally long.", **names)
+        names["gap"] = number(abs(gap.value), digits=1)
+        if gap.value > 0:
+            return message(
+                "Within {days} {unit}, {group} stays {gap} {unit} longer than {reference}.", **names
+            )
+        return message("Within {days} {unit}, {group} stays {gap} {unit} less than {reference}.", **names)
+
+    @property
     def widest(self) -> Any:
         """The group that differs most from the reference."""
         return max(self.others, key=lambda g: abs(self.difference(g).value))

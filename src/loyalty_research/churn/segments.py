@@ -186,6 +186,15 @@ class OneTimeBuyers(Result):
     def _rows(self) -> Iterable[Row]:
         yield Row("bought on one day only", self.share, estimand="1 - S(1)")
 
+    @property
+    def headline(self) -> str:
+        """The verdict without its interval."""
+        return message(
+            "{share} of customers bought on one day and then nothing for more than {window} days.",
+            share=self.share.format(),
+            window=self.inactivity_days,
+        )
+
     def _verdict(self) -> str:
         return message(
             "{share} of customers bought on one day and then nothing for more than {window} days ({interval}).",
