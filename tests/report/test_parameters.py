@@ -49,6 +49,8 @@ def test_types_defaults_and_comments_are_read(declared):
     assert declared["arms"].default == ["a", "b"]
     assert declared["dataset"].help == "name or path"
     assert declared["weeks"].help == ""
+    wrapped = parse_cell("days: int | None = (\n    None  # a comment that the formatter moved\n)\n")
+    assert wrapped["days"].help == "a comment that the formatter moved"
 
 
 @pytest.mark.parametrize(

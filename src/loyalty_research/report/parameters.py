@@ -207,7 +207,9 @@ def parse_cell(source: str) -> dict[str, Parameter]:
         except ValueError:
             raise ArgumentError(f"{line}: the default of {name} must be a literal") from None
         shape = _shape(node.annotation, line)
-        blank = Parameter(name, default=default, help=comments.get(node.end_lineno or 0, ""), **shape)
+        lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        said = " ".join(comments[number] for number in lines if number in comments)
+        blank = Parameter(name, default=default, help=said, **shape)
         found[name] = Parameter(name, default=blank.check(default), help=blank.help, **shape)
     return found
 
