@@ -124,6 +124,28 @@ def test_units_are_kept_when_the_data_just_reach(tables):
         summaries.units(tables, window_days=101, pre_days=100, experiment="a", as_of=stamp(199))
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "was", "is_"),
+    [
+        (50, 100, True, False),
+        (50, 101, True, True),
+        (99, None, True, True),
+        (100, None, False, True),
+        (129, None, False, True),
+        (130, None, False, False),
+    ],
+)
+def test_membership_counts_from_its_first_day_to_the_day_before_its_end(tables, begin, end, was, is_):
+    spell = {
+        "customer_id": ["ann"],
+        "valid_from": [stamp(begin)],
+        "valid_to": [stamp(end) if end else pd.NaT],
+    }
+    memberships = pd.DataFrame(spell).astype({"valid_to": "datetime64[us]"})
+    row = summaries.units(tables | {"memberships": memberships}, window_days=30, experiment="a").iloc[0]
+    assert (row["was_member"], row["is_member"]) == (was, is_)
+
+
 def test_units_ask_for_one_experiment(tables):
     with pytest.raises(ArgumentError, match="several experiments; name one of a, b"):
         summaries.units(tables, window_days=30)
