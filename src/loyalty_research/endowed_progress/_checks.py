@@ -32,6 +32,7 @@ __all__ = [
 
 _GATE = 0.001
 _FEW_CLUSTERS = 30
+_FEW = 5
 
 
 def shares(arms: Sequence[str], ratio: Mapping[str, float] | None) -> tuple[float, ...]:
@@ -133,7 +134,10 @@ def issue_dates(first: pd.DataFrame, arms: Sequence[str]) -> Check:
 def losses(arms: Sequence[str], lost: Sequence[int], n: Sequence[int]) -> Check:
     """Compare the share of cards lost before completion (chi-squared)."""
     name = message("cards lost alike")
-    seen = "; ".join(f"{a}: {percent(x / k)}" for a, x, k in zip(arms, lost, n, strict=True))
+    seen = "; ".join(
+        f"{a}: {message('fewer than {count}', count=_FEW) if 0 < x < _FEW else percent(x / k)}"
+        for a, x, k in zip(arms, lost, n, strict=True)
+    )
     if not any(lost) or sum(lost) == sum(n):
         return Check(name, "passed", message("lost before completion: {seen}", seen=seen))
     table = np.array([lost, np.asarray(n) - np.asarray(lost)])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -12,28 +11,15 @@ from loyalty_research.endowed_progress._clusters import ClusteredCards
 from loyalty_research.endowed_progress._outcome import NotAvailable
 from loyalty_research.endowed_progress._sources import counted_outcomes, unit_outcomes
 from loyalty_research.endowed_progress._windows import (
-    card_life,
     card_sizes,
-    followed_cards,
     judged_cards,
-    per_holder,
 )
+from loyalty_research.endowed_progress.analyses import CardAnalyses
 from loyalty_research.endowed_progress.cards import read_cards
 from loyalty_research.endowed_progress.completion import Outcomes, compare_arms
-from loyalty_research.endowed_progress.gradient import (
-    HazardResult,
-    Progress,
-    card_periods,
-    goal_gradient,
-    pooled_hazard,
-)
-from loyalty_research.endowed_progress.hazard import Link
-from loyalty_research.endowed_progress.timing import compare_times
-from loyalty_research.endowed_progress.visits import cost, count_visits
 from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError, DesignError
-from loyalty_research.estimates import Check, check_level
+from loyalty_research.estimates import check_level
 from loyalty_research.i18n import message
-from loyalty_research.stats.counts import check_whole
 from loyalty_research.stats.proportions import DifferenceMethod
 
 if TYPE_CHECKING:
@@ -44,11 +30,8 @@ if TYPE_CHECKING:
 
     from loyalty_research.endowed_progress.cards import Cards
     from loyalty_research.endowed_progress.completion import CompletionResult
-    from loyalty_research.endowed_progress.gradient import (
-        GoalGradientResult,
-    )
-    from loyalty_research.endowed_progress.timing import TimingResult
-    from loyalty_research.endowed_progress.visits import EconomicsResult, VisitsResult
+    from loyalty_research.endowed_progress.visits import EconomicsResult
+    from loyalty_research.estimates import Check
 
 __all__ = ["CardExperiment"]
 
@@ -74,7 +57,7 @@ class _Tables(Protocol):
     def frame(self, table: str) -> pd.DataFrame: ...
 
 
-class CardExperiment:
+class CardExperiment(CardAnalyses):
     """A stamp-card experiment: some cards with a head start, some without.
 
     Cards are compared as they were handed out (intention to treat): a lost card counts as not
@@ -372,14 +355,6 @@ class CardExperiment:
         )
         return _checks.limits(has_cards=self.has_cards, clustered=clustered)
 
-    def _need_cards(self, what: str) -> Cards:
-        if self._cards is None:
-            raise DesignError(f"{what} needs card events, and only the numbers of cards completed are known")
-        return self._cards
-
-    def _arm_of(self, table: pd.DataFrame) -> NDArray[np.int64]:
-        return np.asarray(table["arm"].map(self._position), dtype=np.int64)
-
     def completion(
         self, *, by_day: int | None = None, method: DifferenceMethod = "newcombe"
     ) -> CompletionResult:
@@ -426,219 +401,4 @@ class CardExperiment:
         outcomes = Outcomes(self.arms_, completed, n, lost_counts, clustered, card_sizes(self._first))
         return compare_arms(
             outcomes, horizon=window.said, method=method, level=self.level, checks=tuple(checks)
-        )
-
-    def time_to_completion(self, *, tau: float | None = None) -> TimingResult:
-        """Compare the time a card takes to fill: Kaplan-Meier and restricted means.
-
-        Completion is the event; expiry, loss and the end of the data end the watch (a card that
-        expired could no longer fill). Cox models are not offered, since nobody can finish before
-        the stamps are earned.
-
-        Args:
-            tau: Horizon in days; the life of a card, or the common follow-up where that is
-                shorter, when None. Choose it before looking.
-
-        Raises:
-            ArgumentError: When ``tau`` lies beyond the follow-up of an arm.
-            DesignError: When only counts are known, or no card was completed.
-        """
-        cards = self._need_cards("the time to completion")
-        spells, check = followed_cards(cards, self._first, what="completion", cluster=self._cluster)
-        lost = int((self._first["lost"].to_numpy() <= cards.as_of).sum())
-        loss = Check(
-            message("loss says nothing of pace"),
-            "not measurable",
-            message("{count} lost cards leave the watch as if at random", count=f"{lost:,}"),
-        )
-        return compare_times(
-            spells,
-            arms=self.arms_,
-            what="completion",
-            tau=tau,
-            longest=card_life(cards),
-            level=self.level,
-            checks=(*self.checks_, check, *([loss] if lost else [])),
-        )
-
-    def first_gap(self, *, tau: float | None = None) -> TimingResult:
-        """Compare the time from issue to the first later visit, the only gap the draw made comparable.
-
-        Later gaps exist only for those who came back, so they compare selected customers. Visits
-        on the day of issue are part of it and are not counted.
-
-        Args:
-            tau: Horizon in days, as for :meth:`time_to_completion`.
-
-        Raises:
-            ArgumentError: When ``tau`` lies beyond the follow-up of an arm.
-            DesignError: When only counts are known, or nobody came back.
-        """
-        cards = self._need_cards("the first return")
-        if not cards.has_stamps:
-            raise DesignError("card_events holds no stamp events, so returns are not known")
-        spells, check = followed_cards(cards, self._first, what="first return", cluster=self._cluster)
-        return compare_times(
-            spells,
-            arms=self.arms_,
-            what="first return",
-            tau=tau,
-            longest=card_life(cards),
-            level=self.level,
-            checks=(*self.checks_, check),
-        )
-
-    def visits(self, *, by_day: int | None = None) -> VisitsResult:
-        """Compare the paid visits of holders, over all their cards.
-
-        Total visits use more of the data than completion does, so they tell arms apart with fewer
-        cards.
-
-        Args:
-            by_day: Days from the first card's issue, as for :meth:`completion`.
-
-        Raises:
-            DesignError: When only counts are known, or stamps are not recorded.
-        """
-        cards = self._need_cards("the number of visits")
-        window = judged_cards(cards, self._first, by_day)
-        visits, _ = per_holder(cards, self._first, window)
-        return count_visits(
-            visits,
-            self._arm_of(self._first[window.kept]),
-            arms=self.arms_,
-            cluster=None if self._cluster is None else self._cluster[window.kept],
-            horizon=window.said,
-            level=self.level,
-            checks=(*self.checks_, window.check, self._capped(cards)),
-        )
-
-    def _capped(self, cards: Cards) -> Check:
-        again = bool((cards.table["cycle"] > 1).any())
-        return Check(
-            message("visits after completion"),
-            "passed" if again else "warning",
-            message("further cards of the same customers are counted")
-            if again
-            else message("no further cards in the data: visits after completion are not seen"),
-        )
-
-    def economics(
-        self, *, margin: float, reward_cost: float, currency: str | None = None, by_day: int | None = None
-    ) -> EconomicsResult:
-        """Set the margin of extra visits against the cost of extra rewards, per card handed out.
-
-        Rewards are counted when redeemed, or when completed where redemption is not recorded.
-
-        Args:
-            margin: Margin of one paid visit, before rewards.
-            reward_cost: Cost of one reward.
-            currency: ISO 4217 code of both.
-            by_day: Days from the first card's issue, as for :meth:`completion`.
-
-        Raises:
-            ArgumentError: When margin or cost is not a number, or the cost is negative.
-            DesignError: When only counts are known, or stamps are not recorded.
-        """
-        cards = self._need_cards("the margin of extra visits")
-        if not math.isfinite(margin):
-            raise ArgumentError(f"margin must be a number; got {margin!r}")
-        if not (math.isfinite(reward_cost) and reward_cost >= 0):
-            raise ArgumentError(f"reward_cost must be zero or more; got {reward_cost!r}")
-        window = judged_cards(cards, self._first, by_day)
-        visits, rewards = per_holder(cards, self._first, window)
-        return cost(
-            visits,
-            rewards,
-            self._arm_of(self._first[window.kept]),
-            arms=self.arms_,
-            cluster=None if self._cluster is None else self._cluster[window.kept],
-            margin=float(margin),
-            reward_cost=float(reward_cost),
-            currency=currency,
-            horizon=window.said,
-            level=self.level,
-            checks=(*self.checks_, window.check, self._capped(cards)),
-        )
-
-    def hazard_by_stamps(self, *, period: int = 7) -> HazardResult:
-        """Return the chance of a visit by stamps earned, all cards thrown together.
-
-        The curve rises with stamps even when nobody speeds up, because only keen customers hold
-        many: it describes, and compares nothing.
-
-        Args:
-            period: Days of a period.
-
-        Raises:
-            DesignError: When only counts are known, or stamps are not recorded.
-        """
-        cards = self._need_cards("the visit rate by stamps")
-        periods = card_periods(cards, days=check_whole(period, "period", least=1))
-        return HazardResult(
-            hazard=pooled_hazard(periods, arms=self.arms_, level=self.level), days=period, level=self.level
-        )
-
-    def goal_gradient(
-        self,
-        *,
-        period: int = 7,
-        progress: Progress = "share",
-        link: Link = "logit",
-        arm_level: bool = True,
-        nodes: int = 21,
-    ) -> GoalGradientResult:
-        """Estimate whether the same customer comes faster as the card fills.
-
-        A discrete-time hazard of a visit with a normal intercept per card, so that keen customers
-        are compared with themselves; beside it the pooled slope, which mixes selection in, and the
-        slope of log gaps within completed cards.
-
-        Args:
-            period: Days of a period; one visit counts in each.
-            progress: ``"share"`` of the card filled (given stamps counted) or ``"stamps"`` left
-                to go, signed so that a positive slope is a speeding up.
-            link: ``"logit"`` or ``"cloglog"``.
-            arm_level: Let arms differ in level as well as by their progress.
-            nodes: Quadrature nodes per card.
-
-        Raises:
-            ArgumentError: On an unknown option.
-            DesignError: When only counts are known, or progress does not vary.
-            ConvergenceError: When the likelihood has no maximum.
-
-        References:
-            Kivetz, Urminsky and Zheng (2006); Heckman (1981) on heterogeneity mistaken for state
-            dependence.
-        """
-        cards = self._need_cards("the goal gradient")
-        for value, name, choices in (
-            (progress, "progress", get_args(Progress)),
-            (link, "link", get_args(Link)),
-        ):
-            if value not in choices:
-                raise ArgumentError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
-        normal = Check(
-            message("customers differ as a normal distribution"),
-            "not measurable",
-            message("the slope within cards rests on it; the log gaps of completed cards do not"),
-        )
-        checks = [*self.checks_, normal]
-        if self._cluster is not None:
-            checks.append(
-                Check(
-                    message("clusters in the gradient"),
-                    "warning",
-                    message("its intervals take cards as independent, clusters or not"),
-                )
-            )
-        return goal_gradient(
-            cards,
-            days=check_whole(period, "period", least=1),
-            progress=progress,
-            link=link,
-            arm_level=arm_level,
-            nodes=check_whole(nodes, "nodes", least=5),
-            level=self.level,
-            checks=tuple(checks),
         )

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize, special, stats
 
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import check_level
@@ -58,6 +58,13 @@ def _rejects_z(n1: int, n2: int, critical: float) -> NDArray[np.bool_]:
     return reject
 
 
+def _log_combinations(n: int) -> NDArray[np.float64]:
+    """Return log of n choose k for k from 0 to n."""
+    k = np.arange(n + 1)
+    logs: NDArray[np.float64] = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+    return logs
+
+
 def _rejects_fisher(n1: int, n2: int, alpha: float) -> NDArray[np.bool_]:
     """Return shape (n1 + 1, n2 + 1): is Fisher's two-sided p at most alpha?
 
@@ -65,9 +72,10 @@ def _rejects_fisher(n1: int, n2: int, alpha: float) -> NDArray[np.bool_]:
     rejected when it and all that are no likelier sum to alpha or less.
     """
     reject = np.zeros((n1 + 1, n2 + 1), dtype=bool)
+    ways1, ways2, ways = (_log_combinations(n) for n in (n1, n2, n1 + n2))
     for total in range(1, n1 + n2):
         x1 = np.arange(max(0, total - n2), min(n1, total) + 1)
-        pmf = stats.hypergeom.pmf(x1, n1 + n2, n1, total)
+        pmf = np.exp(ways1[x1] + ways2[total - x1] - ways[total])
         order = np.argsort(pmf, kind="stable")
         ranked = pmf[order]
         # ties within rounding count as equally likely, as in R's fisher.test
