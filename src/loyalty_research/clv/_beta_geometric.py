@@ -139,13 +139,16 @@ def log_likelihood(parameters: Array, data: Histories, coin: Coin) -> tuple[floa
     gap, tilt = np.log(end / last), 1 / end - 1 / last
     u = np.log(a / stays) + shape * gap
     gone = special.expit(u)
-    value += data.weight @ np.logaddexp(0, u)
+    # log(1 + exp(u)) from what is at hand: -log(1 - gone), or u - log(gone) where that is exact
+    value += data.weight @ np.where(
+        u > 0, u - np.log(np.maximum(gone, 0.5)), -np.log1p(-np.minimum(gone, 0.5))
+    )
     first = data.weight * gone
-    slopes = (gap, shape * tilt, np.full_like(u, 1 / a), -1 / stays)
-    gradient += [first @ slope for slope in slopes]
     spread = first * (1 - gone)
-    for i in range(4):
-        hessian[i, i:] += [(spread * slopes[i]) @ slopes[j] for j in range(i, 4)]
+    slopes = np.empty((4, len(u)))
+    slopes[0], slopes[1], slopes[2], slopes[3] = gap, shape * tilt, 1 / a, -1 / stays
+    gradient += slopes @ first
+    hessian += (slopes * spread) @ slopes.T
     hessian[0, 1] += first @ tilt
     hessian[1, 1] += first @ (shape * (1 / last**2 - 1 / end**2))
     hessian[2, 2] -= first.sum() / a**2
@@ -195,10 +198,15 @@ def alive_purchases(
         decay: Continuous discount rate per model unit.
     """
     r, alpha, a, b = (float(v) for v in parameters)
-    rest, lower = a + b + coin - r - 1, a + b + coin + x
+    rest = a + b + coin - r - 1
+    levels, where = np.unique(x, return_inverse=True)
 
     def density(y: Array) -> Array:
-        curve = gauss_2f1(a, rest, lower, -np.expm1(-y), purchases=x)
+        if len(y) and (y == y[0]).all():
+            z = np.full_like(levels, -np.expm1(-y[0]))
+            curve = gauss_2f1(a, rest, a + b + coin + levels, z, purchases=levels)[where]
+        else:
+            curve = gauss_2f1(a, rest, a + b + coin + x, -np.expm1(-y), purchases=x)
         return np.asarray((r + x) * np.exp((1 - a) * y) * curve, dtype=float)
 
     return integrate_rate(density, alpha + T, edges=edges, factors=factors, decay=decay)

@@ -22,6 +22,7 @@ __all__ = [
     "Groups",
     "check_weights",
     "columns",
+    "count_rows",
     "fingerprint",
     "group_rows",
     "histories_of",
@@ -29,7 +30,7 @@ __all__ = [
     "unit_of",
 ]
 
-_DENSE = 1 << 22  # keys up to here are counted in a table instead of sorted
+_WIDEST = 1 << 22  # whole units beyond this are sorted like any other number
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "decimal", "integer-na", "empty")
 _GRIDS = (1.0, 7.0)  # whole units, and days written as weeks
 
@@ -145,8 +146,8 @@ def unit_of(df: pd.DataFrame) -> str | None:
     return None if declared is None else str(declared)
 
 
-def check_weights(weights: str | ArrayLike | None, df: pd.DataFrame) -> Array:
-    """Return the weight of each row, shape (n,); ones by default.
+def check_weights(weights: str | ArrayLike | None, df: pd.DataFrame) -> Array | None:
+    """Return the weight of each row, shape (n,), or None when each row counts once.
 
     Args:
         weights: A column of ``df``, or one number per row; None counts each row once.
@@ -156,7 +157,7 @@ def check_weights(weights: str | ArrayLike | None, df: pd.DataFrame) -> Array:
         ContractError: When a weight is missing, infinite, zero or negative, or the length differs.
     """
     if weights is None:
-        return np.ones(len(df))
+        return None
     if isinstance(weights, str):
         (values,) = columns(df, (weights,))
         name = weights
@@ -176,10 +177,10 @@ def check_weights(weights: str | ArrayLike | None, df: pd.DataFrame) -> Array:
 
 
 class Groups(NamedTuple):
-    """Equal rows, counted once.
+    """Equal rows, counted once, in increasing order.
 
     Attributes:
-        first: Position of one row of each group, shape (k,).
+        first: Position of the first row of each group, shape (k,).
         where: Group of each row, shape (n,).
     """
 
@@ -188,28 +189,22 @@ class Groups(NamedTuple):
 
 
 def _codes(column: Array) -> tuple[Integers, int]:
+    """Return whole numbers in the order of the values, equal where these are, and their count."""
     for grid in _GRIDS:
-        whole = np.rint(column * grid)
-        low = whole.min()
-        if np.abs(whole - column * grid).max() < 1e-7 and whole.max() - low < _DENSE:
-            codes = (whole - low).astype(np.int64)
-            return codes, int(codes.max()) + 1
+        few = column[:: max(1, len(column) // 256)] * grid
+        if np.abs(np.rint(few) - few).max() > 1e-7:
+            continue
+        scaled = column * grid if grid != 1 else column
+        whole = np.rint(scaled)
+        low, high = whole.min(), whole.max()
+        if high - low < _WIDEST and np.abs(whole - scaled).max() < 1e-7:
+            return (whole - low).astype(np.int64), int(high - low) + 1
     levels, where = np.unique(column, return_inverse=True)
     return where.astype(np.int64), len(levels)
 
 
-def group_rows(*parts: Array) -> Groups:
-    """Group equal rows of columns, each of shape (n,).
-
-    Purchase histories in whole days (or days as weeks) have few distinct values, so keys are
-    counted in a table; anything else is sorted.
-
-    Examples:
-        >>> import numpy as np
-        >>> first, where = group_rows(np.array([2.0, 0.0, 2.0]), np.array([1.0, 1.0, 1.0]))
-        >>> where.tolist()
-        [1, 0, 1]
-    """
+def _keys(parts: Sequence[Array]) -> tuple[Integers, int]:
+    """Return one number per row, in the order of the rows' values."""
     key, size = _codes(parts[0])
     for part in parts[1:]:
         codes, levels = _codes(part)
@@ -217,20 +212,72 @@ def group_rows(*parts: Array) -> Groups:
             distinct, key = np.unique(key, return_inverse=True)
             size = len(distinct)
         key, size = key * levels + codes, size * levels
+    return key, size
+
+
+def group_rows(*parts: Array) -> Groups:
+    """Group equal rows of columns, each of shape (n,).
+
+    Purchase histories in whole days (or days as weeks) have few distinct values, so keys are
+    looked up in a table where that is small; otherwise they are sorted.
+
+    Examples:
+        >>> import numpy as np
+        >>> first, where = group_rows(np.array([2.0, 0.0, 2.0]), np.array([1.0, 1.0, 1.0]))
+        >>> where.tolist()
+        [1, 0, 1]
+    """
+    key, size = _keys(parts)
     position = np.arange(len(key))
-    if size > max(_DENSE, 4 * len(key)):
+    if size > 4 * len(key):
         distinct, where = np.unique(key, return_inverse=True)
         first = np.empty(len(distinct), dtype=np.int64)
         first[where[::-1]] = position[::-1]
         return Groups(first, where.astype(np.int64))
-    one = np.full(size, -1, dtype=np.int64)
-    one[key[::-1]] = position[::-1]
-    present = one >= 0
-    return Groups(one[present], (np.cumsum(present) - 1)[key])
+    seen = np.full(size, -1, dtype=np.int64)
+    seen[key[::-1]] = position[::-1]
+    present = np.flatnonzero(seen >= 0)
+    place = np.empty(size, dtype=np.int64)
+    place[present] = np.arange(len(present))
+    return Groups(seen[present], place[key])
+
+
+def count_rows(weight: Array | None, *parts: Array) -> tuple[list[Array], Array]:
+    """Return the distinct rows of columns, in increasing order, and the weight of each.
+
+    Without weights keys are sorted alone, which costs a fifth of sorting positions with them.
+
+    Args:
+        weight: Weight of each row, shape (n,); None counts rows.
+        *parts: Columns, each of shape (n,).
+
+    Returns:
+        The columns of distinct rows, each of shape (k,), and their weights, shape (k,).
+    """
+    if weight is None:
+        key, size = _keys(parts)
+        if size > 4 * len(key) and size < 1 << 62:
+            ordered = np.sort(key)
+            starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
+            counts = np.diff(np.append(starts, len(ordered)))
+            return _decode(ordered[starts], parts), counts.astype(float)
+    first, where = group_rows(*parts)
+    return [part[first] for part in parts], np.bincount(where, weights=weight).astype(float)
+
+
+def _decode(keys: Integers, parts: Sequence[Array]) -> list[Array]:
+    """Turn keys back into the values that :func:`_keys` made them from."""
+    out: list[Array] = []
+    for part in reversed(parts):
+        codes, levels = _codes(part)
+        values = np.empty(levels)
+        values[codes] = part
+        out.append(values[keys % levels])
+        keys = keys // levels
+    return out[::-1]
 
 
 def fingerprint(*parts: Array) -> str:
-    """Return a content hash of columns of equal length, whatever the order of rows."""
+    """Return a content hash of the columns of distinct rows, given in increasing order."""
     table = np.column_stack(parts).astype("<f8")
-    table = table[np.lexsort(table.T[::-1])]
     return hashlib.sha256(np.ascontiguousarray(table).tobytes()).hexdigest()[:16]

@@ -103,10 +103,14 @@ def integrate_rate(
     weights = np.ones(len(edges) - 1) if factors is None else factors
     lower = np.log1p(np.asarray(edges[0]) / scale)
     for end, weight in zip(edges[1:], weights, strict=True):
+        endless = decay > 0 and bool(np.all(np.isinf(end)))
         last = np.minimum(end, _NEGLIGIBLE / decay) if decay > 0 else np.asarray(end)
         upper = np.log1p(last / scale)
+        if endless and len(scale):
+            # one end for all rows, beyond which nothing is left, lets them share their nodes
+            upper = np.full_like(scale, upper.max())
         width = upper - lower
-        nodes, shares = legendre(_points(float(width.max(initial=0.0))))
+        nodes, shares = legendre(64 if endless else _points(float(width.max(initial=0.0))))
         panel = np.zeros_like(scale)
         for node, share in zip(nodes, shares, strict=True):
             y = lower + node * width

@@ -10,7 +10,7 @@ import pandas as pd
 
 from loyalty_research.clv import _gamma_gamma
 from loyalty_research.clv._fitted import FittedModel
-from loyalty_research.clv._frames import check_weights, columns, fingerprint, group_rows, refuse_rows
+from loyalty_research.clv._frames import check_weights, columns, count_rows, fingerprint, refuse_rows
 from loyalty_research.errors import ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, messages, number
@@ -117,11 +117,10 @@ class GammaGamma(FittedModel):
                 f"customer summary: {int(kept.sum())} of {len(x):,} customers bought again and spent something; "
                 "a distribution of spend needs at least two"
             )
-        x, mean, weight = x[kept], mean[kept], weight[kept]
+        x, mean = x[kept], mean[kept]
+        weight = None if weight is None else weight[kept]
         self.correlation_ = _correlation(x, mean, weight)
-        first, where = group_rows(x, mean)
-        counts = np.bincount(where, weights=weight)
-        x, mean = x[first], mean[first]
+        (x, mean), counts = count_rows(weight, x, mean)
         self.n_customers_, self.n_rows_ = float(counts.sum()), len(counts)
         self.fingerprint_ = fingerprint(x, mean, counts)
         scale = float(counts @ mean / counts.sum())
@@ -218,7 +217,7 @@ class GammaGamma(FittedModel):
         self.correlation_ = math.nan if extra["correlation"] is None else float(extra["correlation"])
 
 
-def _correlation(x: Array, mean: Array, weight: Array) -> float:
+def _correlation(x: Array, mean: Array, weight: Array | None) -> float:
     """Return the weighted Pearson correlation, NaN where a column does not vary."""
     if np.ptp(x) == 0 or np.ptp(mean) == 0:
         return math.nan

@@ -11,7 +11,7 @@ import pandas as pd
 from loyalty_research.clv import _beta_geometric, _pareto
 from loyalty_research.clv._discount import YEAR, Discounting, discounting
 from loyalty_research.clv._fitted import FittedModel
-from loyalty_research.clv._frames import check_weights, fingerprint, group_rows, histories_of, unit_of
+from loyalty_research.clv._frames import check_weights, count_rows, fingerprint, histories_of, unit_of
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, number, percent
@@ -92,9 +92,7 @@ class TransactionModel(FittedModel):
                 f"customer summary, column frequency: 0 for all {len(x):,} customers; without a repeat "
                 "purchase there is nothing to learn about buying again"
             )
-        first, where = group_rows(x, recency, T)
-        counts = np.bincount(where, weights=weight)
-        x, recency, T = x[first], recency[first], T[first]
+        (x, recency, T), counts = count_rows(weight, x, recency, T)
         self.unit_ = unit or unit_of(df)
         self.n_customers_, self.n_rows_ = float(counts.sum()), len(counts)
         self.fingerprint_ = fingerprint(x, recency, T, counts)
