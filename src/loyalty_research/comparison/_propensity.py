@@ -25,7 +25,8 @@ __all__ = [
     "weighted_gram",
 ]
 
-_CHUNK = 65_536
+# rows whose weighted copy fits the processor's cache
+_CHUNK = 8192
 _MOST_LEVELS = 50
 
 
@@ -76,6 +77,18 @@ def _dummies(frame: pd.DataFrame, name: str) -> tuple[list[str], list[NDArray[np
     return [f"{name}={v}" for v in levels[1:]], [(values == v).astype(float) for v in levels[1:]]
 
 
+def _numbers(series: pd.Series[float], where: str) -> tuple[NDArray[np.float64], list[str]]:
+    """Return a column as contiguous floats, and what is wrong with it."""
+    value = np.ascontiguousarray(series.to_numpy(dtype=np.float64, na_value=np.nan), dtype=np.float64)
+    # a sum is finite only when every value is, which is all that has to be looked at as a rule
+    if np.isfinite(value.sum()):
+        return value, []
+    found = (("missing", np.isnan(value)), ("infinite", np.isinf(value)))
+    return value, [
+        f"{where} is {word} in {at_rows(np.flatnonzero(bad).tolist())}" for word, bad in found if bad.any()
+    ]
+
+
 def covariate_matrix(frame: pd.DataFrame, covariates: Sequence[str], *, table: str = "units") -> Covariates:
     """Build the design matrix: numbers standardised, categories as dummies without their first level.
 
@@ -102,21 +115,19 @@ def covariate_matrix(frame: pd.DataFrame, covariates: Sequence[str], *, table: s
     problems, labels, columns = [], [], []
     for name in names:
         series = frame[name]
-        missing = np.flatnonzero(series.isna().to_numpy())
-        if len(missing):
-            problems.append(f"{table}.{name} is missing in {at_rows(missing.tolist())}")
-            continue
-        if series.dtype.kind in "biuf":
-            value = series.to_numpy(dtype=float)
-            bad = np.flatnonzero(~np.isfinite(value))
-            if len(bad):
-                problems.append(f"{table}.{name} is infinite in {at_rows(bad.tolist())}")
-            labels.append(name)
-            columns.append(value)
-        else:
+        if series.dtype.kind not in "biuf":
+            missing = np.flatnonzero(series.isna().to_numpy())
+            if len(missing):
+                problems.append(f"{table}.{name} is missing in {at_rows(missing.tolist())}")
+                continue
             more, dummies = _dummies(frame, name)
             labels += more
             columns += dummies
+            continue
+        value, faults = _numbers(series, f"{table}.{name}")
+        problems += faults
+        labels.append(name)
+        columns.append(value)
     if problems:
         raise ContractError(
             "; ".join(problems) + ": fill them before the comparison, or leave the covariate out"
@@ -125,16 +136,19 @@ def covariate_matrix(frame: pd.DataFrame, covariates: Sequence[str], *, table: s
 
 
 def _standardise(labels: list[str], columns: list[NDArray[np.float64]], n: int) -> Covariates:
-    matrix = np.empty((n, len(columns) + 1))
+    # column order: every pass below runs along columns
+    matrix = np.empty((n, len(columns) + 1), order="F")
     matrix[:, 0] = 1.0
+    centre, scale = np.empty(len(columns)), np.empty(len(columns))
     for j, column in enumerate(columns):
-        matrix[:, j + 1] = column
-    centre, scale = matrix[:, 1:].mean(axis=0), matrix[:, 1:].std(axis=0)
+        centre[j] = column.mean()
+        away = np.subtract(column, centre[j], out=matrix[:, j + 1])
+        scale[j] = np.sqrt(away @ away / n)
+        if scale[j] > 0:
+            away /= scale[j]
     flat = [name for name, s, c in zip(labels, scale, centre, strict=True) if s <= 1e-12 * max(1.0, abs(c))]
     if flat:
         raise ContractError(f"the covariate {', '.join(flat)} is the same for every unit: leave it out")
-    matrix[:, 1:] -= centre
-    matrix[:, 1:] /= scale
     correlation = matrix[:, 1:].T @ matrix[:, 1:] / n
     values, vectors = np.linalg.eigh(correlation)
     if values[0] < 1e-9:
@@ -146,9 +160,9 @@ def _standardise(labels: list[str], columns: list[NDArray[np.float64]], n: int) 
 def weighted_gram(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return X' diag(w) X for non-negative w, in chunks so that no copy of X is made."""
     p = matrix.shape[1]
-    gram = np.zeros((p, p))
+    gram, root = np.zeros((p, p)), np.sqrt(weights)
     for start in range(0, len(matrix), _CHUNK):
-        part = matrix[start : start + _CHUNK] * np.sqrt(weights[start : start + _CHUNK])[:, None]
+        part = matrix[start : start + _CHUNK] * root[start : start + _CHUNK, None]
         gram += part.T @ part
     return gram
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["BalanceResult", "balance", "treatment_indicator"]
 
 _SMALL = 0.1
+_CHUNK = 8192
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,24 +169,35 @@ def balance(
     return balance_of(covariate_matrix(df, covariates), treated, w)
 
 
+def _moments(
+    x: NDArray[np.float64], shares: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return means and variances of the columns under each row of shares, shape (rows, p)."""
+    means, squares = shares @ x, np.zeros((len(shares), x.shape[1]))
+    for start in range(0, len(x), _CHUNK):
+        squares += shares[:, start : start + _CHUNK] @ x[start : start + _CHUNK] ** 2
+    variances = squares - means**2
+    # columns are standardised, so what rounding leaves of a constant is far below this
+    return means, np.where(variances > 1e-12, variances, 0.0)
+
+
 def balance_of(
     design: Covariates, treated: NDArray[np.float64], weights: NDArray[np.float64]
 ) -> BalanceResult:
     """Compute balance on a design matrix; see :func:`balance`."""
-    x = design.matrix[:, 1:]
     groups = [treated == 1, treated == 0]
     if any(weights[g].sum() <= 0 for g in groups):
         raise ArgumentError("one group has no weight at all")
-    raw = [x[g].mean(axis=0) for g in groups]
-    spread = [x[g].var(axis=0, ddof=1) if g.sum() > 1 else np.zeros(x.shape[1]) for g in groups]
+    sizes = [int(g.sum()) for g in groups]
+    shares = np.vstack([*groups, *(g * weights for g in groups)]).astype(float)
+    shares /= shares.sum(axis=1, keepdims=True)
+    means, variances = _moments(design.matrix[:, 1:], shares)
+    raw = means[:2]
+    # below two units a group has no spread of its own
+    spread = [v * n / (n - 1) if n > 1 else 0.0 * v for v, n in zip(variances[:2], sizes, strict=True)]
     divisor = np.sqrt((spread[0] + spread[1]) / 2)
     divisor = np.where(divisor > 0, divisor, np.nan)
-    means, variances = [], []
-    for g in groups:
-        share = weights[g] / weights[g].sum()
-        mean = share @ x[g]
-        means.append(mean)
-        variances.append(share @ (x[g] - mean) ** 2)
+    means, variances = means[2:], variances[2:]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where((variances[0] > 0) & (variances[1] > 0), variances[0] / variances[1], np.nan)
     before = np.nan_to_num((raw[0] - raw[1]) / divisor)
@@ -207,7 +219,7 @@ def balance_of(
         before=before,
         after=after,
         variance_ratio=ratio,
-        units=(int(groups[0].sum()), int(groups[1].sum())),
+        units=(sizes[0], sizes[1]),
         effective=(effective_size(weights[groups[0]]), effective_size(weights[groups[1]])),
         share_trimmed=float(np.mean(weights == 0)),
         checks=(check,),
