@@ -41,6 +41,10 @@ _HEADINGS: dict[str, Callable[[], str]] = {
     "p_value": lambda: message("p"),
 }
 
+# an amount and its currency stay on one line of a narrow cell
+_AMOUNT = re.compile(r"(?<=\d) (?=[A-Z]{3}\b)")
+_NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 @dataclass(frozen=True, slots=True)
 class Html:
@@ -142,7 +146,7 @@ def table(
             kind = " class=lr-num" if column in numeric else ""
             tag = "th" if column == lead else "td"
             scope = ' scope="row"' if column == lead else ""
-            cells.append(f"<{tag}{scope}{kind}>{escape(text)}</{tag}>")
+            cells.append(f"<{tag}{scope}{kind}>{escape(_AMOUNT.sub(_NO_BREAK, text))}</{tag}>")
         body.append(f"<tr>{''.join(cells)}</tr>")
         lines.append(line)
     small = f'<p class="lr-note">{escape(note)}</p>' if note else ""
