@@ -73,6 +73,17 @@ def test_time_varying_intervals_and_clusters_equal_r(heart, oracle):
     assert np.allclose(robust.naive_standard_errors_, model.standard_errors_, atol=1e-12)
 
 
+def test_cause_specific_model_equals_r(oracle):
+    case = oracle("bmt_cause_specific_cox")
+    x, y = pytest.importorskip("sksurv.datasets").load_bmt()
+    frame = pd.DataFrame(
+        {"duration": y["ftime"], "event": y["status"] == 1, "dis": x["dis"].astype(int).to_numpy()}
+    )
+    model = CoxPH().fit(ChurnData.from_durations(frame), covariates=["dis"])
+    found = [model.params_["dis"], model.standard_errors_["dis"]]
+    assert np.allclose(found, case["expected"], atol=case["tolerance"], rtol=0)
+
+
 @pytest.mark.parametrize("ties", ["breslow", "efron"])
 def test_therneau_test1(oracle, ties):
     case = oracle(f"therneau_test1_{ties}")

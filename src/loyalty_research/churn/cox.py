@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["CoxFit", "CoxPH"]
 
 _MOST_CELLS = 4_000_000
+_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +160,10 @@ def _standardise(design: coding.Design, encoded: coding.Encoded, n: int) -> _Sca
     z = encoded.z
     share = np.full(n, 1.0 / n) if encoded.pattern is None else np.bincount(encoded.pattern) / n
     mean = share @ z
-    centred = z - mean
-    cross = centred.T @ (centred * share[:, None])
+    cross = np.zeros((z.shape[1], z.shape[1]))
+    for at in range(0, len(z), _BLOCK):
+        centred = z[at : at + _BLOCK] - mean
+        cross += centred.T @ (centred * share[at : at + _BLOCK, None])
     spread = np.sqrt(np.diag(cross))
     flat = spread <= 1e-12 * (1.0 + np.abs(mean))
     if flat.any():
@@ -190,15 +193,14 @@ def _fit(
     events, slots = risk_sets.locate(
         start, data.stop, data.event, data.weights, strata, efron=options.ties == "efron"
     )
-    small = (encoded.z - scale.mean) / scale.spread
     carrier: risk_sets.Carrier
-    pattern = encoded.pattern
-    if pattern is not None and len(small) * len(events.times) <= min(_MOST_CELLS, 1000 + 8 * n):
-        carrier = risk_sets.cells(pattern, small, slots, len(events.times), data.weights)
+    pattern, k = encoded.pattern, len(events.times)
+    if pattern is not None and len(encoded.z) * k <= min(_MOST_CELLS, 1000 + 8 * n):
+        small = (encoded.z - scale.mean) / scale.spread
+        carrier = risk_sets.cells(pattern, small, slots, k, data.weights)
     else:
-        rows = np.asfortranarray(small if pattern is None else small[pattern])
-        carrier = risk_sets.Rows(rows, slots, slots.last[slots.dead] - 1, len(events.times), data.weights)
-        small, pattern = rows, None
+        small, pattern = encoded.rows(scale.mean, scale.spread), None
+        carrier = risk_sets.rows(small, slots, k, data.weights)
     # lifelines standardises with the sample standard deviation, these columns have the plain one
     ridge = np.full(small.shape[1], options.penalizer * n * n / (n - 1)) if options.penalizer else None
     found = core.maximise(carrier, events, penalty=ridge)
@@ -209,9 +211,7 @@ def _fit(
     cluster = _cluster(data, options.cluster)
     covariance = naive
     if cluster is not None:
-        score = core.score_residuals(
-            carrier, events, slots, found.beta, small, data.weights, pattern=pattern
-        )[:, free]
+        score = core.score_residuals(found.at, events, slots, small, data.weights, pattern=pattern)[:, free]
         influence = score @ naive[inside]
         summed = np.column_stack([np.bincount(cluster, influence[:, j]) for j in range(influence.shape[1])])
         covariance = np.full_like(naive, np.nan)
@@ -227,7 +227,7 @@ def _fit(
         layers=layers,
         mean=scale.mean,
         spread=scale.spread,
-        beta=found.beta,
+        at=found.at,
         covariance=covariance,
         running=found.running,
         ridge=ridge,
@@ -238,7 +238,7 @@ def _fit(
 
 def _report(state: State, found: core.Fit, naive: Floats) -> CoxFit:
     terms = list(state.design.terms)
-    coef = found.beta / state.spread
+    coef = found.at.beta / state.spread
     coef = np.where(found.running, np.sign(coef) * np.inf, coef)
     both = np.outer(state.spread, state.spread)
     model = CoxFit(
@@ -247,7 +247,7 @@ def _report(state: State, found: core.Fit, naive: Floats) -> CoxFit:
         naive_standard_errors_=pd.Series(
             np.sqrt(np.diag(naive)) / state.spread, index=pd.Index(terms, name="covariate"), name="se(coef)"
         ),
-        log_likelihood_=found.value,
+        log_likelihood_=found.at.value,
         null_log_likelihood_=found.null,
         iterations_=found.iterations,
         limits_=_limits(state, found, coef),
@@ -303,7 +303,7 @@ def _limits(state: State, found: core.Fit, coef: Floats) -> pd.DataFrame:
     for j in np.flatnonzero(found.running):
         low, high, without = _profile(state, found, int(j))
         frame.loc[state.design.terms[j], ["low", "high"]] = np.array([low, high]) / state.spread[j]
-        frame.loc[state.design.terms[j], "p"] = float(chdtrc(1, 2 * (found.value - without)))
+        frame.loc[state.design.terms[j], "p"] = float(chdtrc(1, 2 * (found.at.value - without)))
         frame.loc[state.design.terms[j], "method"] = message("profile likelihood")
     return frame
 
@@ -313,40 +313,31 @@ def _profile(state: State, found: core.Fit, j: int) -> tuple[float, float, float
     from scipy.optimize import brentq
     from scipy.special import chdtri
 
-    others = np.arange(len(found.beta)) != j
-    rest = _without(state.carrier, others)
+    others = np.arange(len(found.at.beta)) != j
+    rest = state.carrier.keep(others)
     ridge = None if state.ridge is None else state.ridge[others]
     column = state.carrier.z[:, j]
 
     def value(b: float) -> float:
         if not others.any():
-            at = core.evaluate(rest, state.events, np.zeros(0), offset=column * b)
+            at = core.point(rest, state.events, np.zeros(0), offset=column * b)
             return -math.inf if at is None else at.value
-        return core.maximise(rest, state.events, penalty=ridge, offset=column * b).value
+        return core.maximise(rest, state.events, penalty=ridge, offset=column * b).at.value
 
     drop = float(chdtri(1, 1 - state.options.level)) / 2
 
     def short(b: float) -> float:
-        return value(b) - (found.value - drop)
+        return value(b) - (found.at.value - drop)
 
-    way = math.copysign(1.0, found.beta[j])
-    near, far = found.beta[j], found.beta[j] - way * max(1.0, abs(found.beta[j]))
+    way = math.copysign(1.0, found.at.beta[j])
+    near, far = found.at.beta[j], found.at.beta[j] - way * max(1.0, abs(found.at.beta[j]))
     while short(far) > 0:
-        near, far = far, far - way * max(1.0, abs(found.beta[j]))
+        near, far = far, far - way * max(1.0, abs(found.at.beta[j]))
         if abs(far) > 1e3:
             return -math.inf, math.inf, value(0.0)
     bound = float(brentq(short, min(near, far), max(near, far), xtol=1e-8))
     limits = (bound, math.inf) if way > 0 else (-math.inf, bound)
     return *limits, value(0.0)
-
-
-def _without(carrier: risk_sets.Carrier, kept: NDArray[np.bool_]) -> risk_sets.Carrier:
-    fewer = np.asfortranarray(carrier.z[:, kept])
-    if isinstance(carrier, risk_sets.Cells):
-        return replace(carrier, z=fewer)
-    if isinstance(carrier, risk_sets.Rows):
-        return replace(carrier, z=fewer)
-    raise TypeError(f"no columns to drop in {type(carrier).__name__}")
 
 
 @dataclass(frozen=True, repr=False)
@@ -412,8 +403,8 @@ class CoxFit(Result):
     def baseline_cumulative_hazard_(self) -> pd.DataFrame:
         """Cumulative baseline hazard, all covariates at 0: ``stratum, time, hazard``."""
         state = self.state
-        steps = core.hazard_steps(state.carrier, state.events, state.beta)
-        at_zero = math.exp(-float(np.where(state.running, 0, state.beta) @ (state.mean / state.spread)))
+        steps = core.hazard_steps(state.at)
+        at_zero = math.exp(-float(np.where(state.running, 0, state.at.beta) @ (state.mean / state.spread)))
         frame = pd.DataFrame(
             {
                 "stratum": [self._stratum_label(int(s)) for s in state.events.stratum],

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loyalty_research.churn.risk_sets import Cells, Rows
 from loyalty_research.errors import ConvergenceError, DesignError
 
 if TYPE_CHECKING:
@@ -31,11 +30,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Fit",
     "HazardSteps",
-    "evaluate",
+    "Point",
     "hazard_steps",
+    "information",
     "maximise",
+    "point",
     "schoenfeld_sums",
     "score_residuals",
+    "slope",
 ]
 
 
@@ -76,60 +78,73 @@ def _steps(events: Events, s0: Floats, e0: Floats) -> _Steps | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """The log partial likelihood and its derivatives at one point."""
+class Point:
+    """Everything that depends on the coefficients, computed once.
 
+    Attributes:
+        beta: Coefficients, shape ``(p,)``.
+        shift: Taken off the linear predictor before it is exponentiated.
+        r: exp(eta - shift) per row or pattern, case weights included where rows carry them.
+        steps: Sums over deaths.
+        s1: Weighted covariate sums of those at risk, ``(K, p)``.
+        e1: The same of the deaths.
+        value: Log partial likelihood.
+    """
+
+    beta: Floats
+    shift: float
+    r: Floats
+    steps: _Steps
+    s1: Floats
+    e1: Floats
     value: float
-    gradient: Floats
-    information: Floats
 
 
-def evaluate(
-    data: Carrier,
-    events: Events,
-    beta: Floats,
-    *,
-    offset: Floats | None = None,
-    over_time: Floats | None = None,
-) -> Evaluation | None:
-    """Return log likelihood, gradient and information, or None on overflow.
+def point(data: Carrier, events: Events, beta: Floats, *, offset: Floats | None = None) -> Point | None:
+    """Evaluate the likelihood at some coefficients, or return None on overflow.
 
     Args:
         data: Rows or cells.
         events: Event times.
         beta: Coefficients, shape ``(p,)``.
         offset: Fixed part of the linear predictor, one per row or pattern.
-        over_time: Multiplies each event time's share of the information, shape ``(K,)``; the
-            value and the gradient are those of the plain likelihood only when it is None.
     """
     eta = data.z @ beta
     if offset is not None:
         eta = eta + offset
     shift = float(eta.max()) if len(eta) else 0.0
     r = data.risk(eta - shift)
-    s0, e0 = data.sums(r)
-    steps = _steps(events, s0, e0)
+    steps = _steps(events, *data.sums(r))
     if steps is None:
         return None
-    g = 1.0 if over_time is None else over_time
-    h = data.back(r, g * steps.a0, g * steps.a1)
     s1, e1 = data.moments(r)
-    cross = s1.T @ ((g * steps.b1)[:, None] * e1)
-    outer = s1.T @ ((g * steps.b0)[:, None] * s1) - cross - cross.T + e1.T @ ((g * steps.b2)[:, None] * e1)
-    dead = data.dead_sums()
-    fixed = 0.0 if offset is None else _dead_offset(data, offset)
+    fixed = 0.0 if offset is None else data.dead_offset(offset)
     mass = float((events.weight * events.deaths).sum())
-    value = float(dead.sum(0) @ beta) + fixed - shift * mass - float(steps.log.sum())
-    return Evaluation(value, dead.sum(0) - data.z.T @ h, data.gram(h) - outer)
+    value = float(data.dead.sum(0) @ beta) + fixed - shift * mass - float(steps.log.sum())
+    return Point(beta, shift, r, steps, s1, e1, value)
 
 
-def _dead_offset(data: Carrier, offset: Floats) -> float:
-    if isinstance(data, Cells):
-        return float((data.dead @ offset).sum())
-    if isinstance(data, Rows):
-        dead = data.slots.dead
-        return float((offset[dead] * (1.0 if data.weights is None else data.weights[dead])).sum())
-    raise TypeError(f"no offset for {type(data).__name__}")
+def slope(data: Carrier, at: Point) -> Floats:
+    """Return the gradient of the log partial likelihood."""
+    kept: Floats = schoenfeld_sums(data, at).sum(0)
+    return kept
+
+
+def information(data: Carrier, at: Point, *, over_time: Floats | None = None) -> Floats:
+    """Return minus the Hessian.
+
+    Args:
+        data: Rows or cells.
+        at: Where.
+        over_time: Multiplies each event time's share, shape ``(K,)``.
+    """
+    g = 1.0 if over_time is None else over_time
+    steps, s1, e1 = at.steps, at.s1, at.e1
+    second = data.gram(data.back(at.r, g * steps.a0, g * steps.a1))
+    cross = s1.T @ ((g * steps.b1)[:, None] * e1)
+    first = s1.T @ ((g * steps.b0)[:, None] * s1) + e1.T @ ((g * steps.b2)[:, None] * e1)
+    kept: Floats = second - first + cross + cross.T
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +152,15 @@ class Fit:
     """Where the maximisation ended.
 
     Attributes:
-        beta: Coefficients on the scale of ``z``.
-        value: Log partial likelihood (without penalty).
-        null: The same with all coefficients 0.
+        at: The optimum: coefficients on the scale of ``z`` and what follows from them.
+        null: Log partial likelihood with all coefficients 0.
         information: Minus the Hessian of the (penalised) log likelihood.
         running: True for each coefficient that still moves although the likelihood no longer
             does: it has no finite maximum (separation).
         iterations: Newton steps taken.
     """
 
-    beta: Floats
-    value: float
+    at: Point
     null: float
     information: Floats
     running: NDArray[np.bool_]
@@ -179,20 +192,20 @@ def maximise(
     ridge = np.zeros(p) if penalty is None else penalty
     reach = np.ptp(data.z, axis=0) if len(data.z) else np.zeros(p)
     beta = np.zeros(p)
-    now = evaluate(data, events, beta, offset=offset)
+    now = point(data, events, beta, offset=offset)
     if now is None:
         raise ConvergenceError("the partial likelihood overflows at its start; rescale the covariates")
-    _check_identified(now.information + np.diag(ridge), events)
+    bend = information(data, now) + np.diag(ridge)
+    _check_identified(bend, events)
     null, best = now.value, now.value
     for iteration in range(most):
-        information = now.information + np.diag(ridge)
-        gradient = now.gradient - ridge * beta
-        step = _solve(information, gradient)
+        gradient = slope(data, now) - ridge * beta
+        step = _solve(bend, gradient)
         decrement = float(gradient @ step)
         settled = decrement <= 1e-9 * (1.0 + abs(best)) * 1e-3
         size = 1.0
         while True:
-            ahead = evaluate(data, events, beta + size * step, offset=offset)
+            ahead = point(data, events, beta + size * step, offset=offset)
             if ahead is not None:
                 reached = ahead.value - 0.5 * float(ridge @ (beta + size * step) ** 2)
                 if reached >= best - 1e-10 * (1.0 + abs(best)):
@@ -204,9 +217,10 @@ def maximise(
                     f"(decrement {decrement:.2g}); check covariates for extreme values"
                 )
         beta, now, best = beta + size * step, ahead, reached
+        bend = information(data, now) + np.diag(ridge)
         if settled:
             running = np.abs(step) * reach > 0.05
-            return Fit(beta, now.value, null, now.information + np.diag(ridge), running, iteration + 1)
+            return Fit(now, null, bend, running, iteration + 1)
     raise ConvergenceError(f"the Cox model did not converge in {most} Newton steps")
 
 
@@ -255,45 +269,30 @@ class HazardSteps:
     mean: Floats
 
 
-def _at(data: Carrier, events: Events, beta: Floats) -> tuple[float, Floats, _Steps]:
-    eta = data.z @ beta
-    shift = float(eta.max()) if len(eta) else 0.0
-    r = data.risk(eta - shift)
-    steps = _steps(events, *data.sums(r))
-    if steps is None:
-        raise ConvergenceError("the fitted Cox model overflows; rescale the covariates")
-    return shift, r, steps
-
-
-def hazard_steps(data: Carrier, events: Events, beta: Floats) -> HazardSteps:
+def hazard_steps(at: Point) -> HazardSteps:
     """Return the baseline hazard that matches the tie method.
 
     References:
         Therneau, Grambsch (2000), section 10.2; R's ``agsurv5``.
     """
-    shift, r, steps = _at(data, events, beta)
-    s1, e1 = data.moments(r)
-    scale = np.exp(-shift)
+    scale = np.exp(-at.shift)
     return HazardSteps(
-        hazard=steps.a0 * scale,
-        variance=steps.b0 * scale**2,
-        mean=(s1 * steps.b0[:, None] - e1 * steps.b1[:, None]) * scale,
+        hazard=at.steps.a0 * scale,
+        variance=at.steps.b0 * scale**2,
+        mean=(at.s1 * at.steps.b0[:, None] - at.e1 * at.steps.b1[:, None]) * scale,
     )
 
 
-def schoenfeld_sums(data: Carrier, events: Events, beta: Floats) -> Floats:
+def schoenfeld_sums(data: Carrier, at: Point) -> Floats:
     """Return, per event time, the deaths' covariates less their expectation, ``(K, p)``."""
-    _, r, steps = _at(data, events, beta)
-    s1, e1 = data.moments(r)
-    kept: Floats = data.dead_sums() - steps.a0[:, None] * s1 + steps.a1[:, None] * e1
+    kept: Floats = data.dead - at.steps.a0[:, None] * at.s1 + at.steps.a1[:, None] * at.e1
     return kept
 
 
 def score_residuals(
-    data: Carrier,
+    at: Point,
     events: Events,
     slots: Slots,
-    beta: Floats,
     z: Floats,
     weights: Floats | None,
     *,
@@ -302,10 +301,9 @@ def score_residuals(
     """Return each row's weighted contribution to the score, shape ``(n, p)``.
 
     Args:
-        data: Rows or cells the model was fitted on.
+        at: The fit.
         events: Event times.
         slots: Where each row is at risk.
-        beta: Coefficients.
         z: Covariates of each row, or of each pattern when ``pattern`` is given.
         weights: Case weights or None.
         pattern: Pattern of each row.
@@ -313,25 +311,24 @@ def score_residuals(
     References:
         Therneau, Grambsch (2000), eq. 4.24; ties after Efron as in R's ``coxscore2``.
     """
-    shift, r, steps = _at(data, events, beta)
-    s1, e1 = data.moments(r)
+    steps, s1, e1 = at.steps, at.s1, at.e1
     mass = 1.0 if weights is None else weights
-    eta = z @ beta - shift
+    eta = z @ at.beta - at.shift
     risk = np.exp(eta if pattern is None else eta[pattern])
     hazard = np.concatenate([[0.0], np.cumsum(steps.a0)])
-    dead, at = slots.dead, slots.last[slots.dead] - 1
+    dead, when = slots.dead, slots.last[slots.dead] - 1
     spread = hazard[slots.last] - hazard[slots.first]
-    spread[dead] -= steps.a1[at]
-    lone = events.weight[at]
+    spread[dead] -= steps.a1[when]
+    lone = events.weight[when]
     out = np.empty((len(risk), z.shape[1]))
     for j in range(z.shape[1]):
         own = z[:, j] if pattern is None else z[pattern, j]
         mean = s1[:, j] * steps.b0 - e1[:, j] * steps.b1
         total = np.concatenate([[0.0], np.cumsum(mean)])
         pull = total[slots.last] - total[slots.first]
-        pull[dead] -= (s1[:, j] * steps.b1 - e1[:, j] * steps.b2)[at]
+        pull[dead] -= (s1[:, j] * steps.b1 - e1[:, j] * steps.b2)[when]
         residual = -risk * (own * spread - pull)
-        average = (s1[:, j] * steps.a0 - e1[:, j] * steps.a1)[at] / (lone * events.deaths[at])
+        average = (s1[:, j] * steps.a0 - e1[:, j] * steps.a1)[when] / (lone * events.deaths[when])
         residual[dead] += own[dead] - average
         out[:, j] = residual * mass
     return out

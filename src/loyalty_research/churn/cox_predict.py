@@ -37,7 +37,7 @@ def predict_survival(
         raise ArgumentError("alive_at must be a day on the clock, 0 or later")
     z = (state.design.matrix(df, "df") - state.mean) / state.spread
     layer = _layers(state, df)
-    steps = core.hazard_steps(state.carrier, state.events, state.beta)
+    steps = core.hazard_steps(state.at)
     parts = [_curves(state, steps, int(s), z, layer, times, given) for s in np.unique(layer)]
     order = np.concatenate([np.flatnonzero(layer == s) for s in np.unique(layer)])
     back = np.argsort(order, kind="stable")
@@ -100,7 +100,7 @@ def _curves(
         return gap
 
     hazard, known = between(steps.hazard[own]), between(steps.variance[own])
-    risk = np.exp(z[rows] @ state.beta)[:, None]
+    risk = np.exp(z[rows] @ state.at.beta)[:, None]
     pull = z[rows][:, None, :] * hazard[:, :, None] - between(steps.mean[own])
     free = ~state.running
     covariance = state.covariance[np.ix_(free, free)]

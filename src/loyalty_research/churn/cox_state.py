@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from loyalty_research.churn import cox_core as core
     from loyalty_research.churn import risk_sets
     from loyalty_research.churn.data import ChurnData
     from loyalty_research.churn.design import Design
@@ -50,7 +51,7 @@ class State:
         layers: Columns the strata came from.
         mean: Mean of each column.
         spread: Standard deviation of each column.
-        beta: Coefficients, finite also where the data separate.
+        at: The optimum; its coefficients are finite also where the data separate.
         covariance: Their covariance; NaN for separated terms.
         running: True for separated terms.
         ridge: Penalty per column, or None.
@@ -67,7 +68,7 @@ class State:
     layers: tuple[str, ...]
     mean: Floats
     spread: Floats
-    beta: Floats
+    at: core.Point
     covariance: Floats
     running: NDArray[np.bool_]
     ridge: Floats | None

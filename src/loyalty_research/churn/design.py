@@ -82,10 +82,14 @@ class Encoded:
     z: Floats
     pattern: Ints | None
 
-    def rows(self) -> Floats:
-        """Return the model columns of every row, Fortran order."""
-        whole = self.z if self.pattern is None else self.z[self.pattern]
-        return np.asfortranarray(whole)
+    def rows(self, mean: Floats, spread: Floats) -> Floats:
+        """Return the model columns of every row, shifted and scaled, Fortran order."""
+        n = len(self.z) if self.pattern is None else len(self.pattern)
+        out = np.empty((n, self.z.shape[1]), order="F")
+        for j in range(out.shape[1]):
+            column = (self.z[:, j] - mean[j]) / spread[j]
+            out[:, j] = column if self.pattern is None else column[self.pattern]
+        return out
 
 
 def levels_of(values: pd.Series[Any]) -> tuple[Any, ...] | None:

@@ -56,21 +56,29 @@ def grouped(data: Followup, by: str | None) -> list[Group]:
     """
     require_events(data)
     if by is None:
-        codes, labels = np.zeros(len(data.stop), dtype=np.int64), [ALL]
+        codes, labels = None, [ALL]
     else:
         codes, labels = group_codes(data, by)
     rows = _joined(data, codes)
+    start, stop, event = data.start, data.stop, data.event
+    weights, customer = data.weights, data.customer
+    if rows is not None:
+        start, stop, event = start[rows.first], stop[rows.last], event[rows.last]
+        weights = None if weights is None else weights[rows.first]
+        customer = customer[rows.first]
+        codes = None if codes is None else codes[rows.first]
     groups = []
     for code, label in enumerate(labels):
-        mine = codes[rows.first] == code
+        mine = slice(None) if codes is None else np.flatnonzero(codes == code)
+        who = customer[mine]
         groups.append(
             Group(
                 label,
-                data.start[rows.first][mine],
-                data.stop[rows.last][mine],
-                data.event[rows.last][mine],
-                None if data.weights is None else data.weights[rows.first][mine],
-                len(np.unique(data.customer[rows.first][mine])),
+                start[mine],
+                stop[mine],
+                event[mine],
+                None if weights is None else weights[mine],
+                len(who) if rows is None else len(np.unique(who)),
             )
         )
     return groups
@@ -102,19 +110,18 @@ class _Joined:
     last: NDArray[np.int64]
 
 
-def _joined(data: Followup, codes: NDArray[np.int64]) -> _Joined:
-    """Join consecutive intervals of a customer within a group, so that no false exits count."""
-    n = len(data.stop)
-    if data.n_customers == n:
-        every = np.arange(n)
-        return _Joined(every, every)
+def _joined(data: Followup, codes: NDArray[np.int64] | None) -> _Joined | None:
+    """Join consecutive intervals of a customer within a group, so that no false exits count.
+
+    Returns nothing where every customer has one interval, so that there is nothing to join.
+    """
+    if data.n_customers == len(data.stop):
+        return None
     order = np.lexsort((data.start, data.customer))
     ahead, behind = order[1:], order[:-1]
-    goes_on = (
-        (data.customer[ahead] == data.customer[behind])
-        & (data.start[ahead] == data.stop[behind])
-        & (codes[ahead] == codes[behind])
-    )
+    goes_on = (data.customer[ahead] == data.customer[behind]) & (data.start[ahead] == data.stop[behind])
+    if codes is not None:
+        goes_on &= codes[ahead] == codes[behind]
     if data.weights is not None:
         goes_on &= data.weights[ahead] == data.weights[behind]
     return _Joined(order[np.concatenate([[True], ~goes_on])], order[np.concatenate([~goes_on, [True]])])

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.churn import risk_sets
     from loyalty_research.churn.cox_state import State
 
     Floats = NDArray[np.float64]
@@ -139,10 +138,10 @@ def _test(state: State, transform: Transform) -> PHTest:
     from scipy.special import chdtrc
 
     g = _of_time(state, transform)
-    events, data, beta = state.events, state.carrier, state.beta
-    g = g - np.average(g, weights=events.deaths)
-    score = g @ core.schoenfeld_sums(data, events, beta)
-    plain, once, twice = (_information(data, events, beta, over) for over in (None, g, g**2))
+    data, at = state.carrier, state.at
+    g = g - np.average(g, weights=state.events.deaths)
+    score = g @ core.schoenfeld_sums(data, at)
+    plain, once, twice = (core.information(data, at, over_time=over) for over in (None, g, g**2))
     if state.ridge is not None:
         plain = plain + np.diag(state.ridge)
     # what is left of the information on a slope in g once the coefficients are estimated
@@ -162,15 +161,6 @@ def _test(state: State, transform: Transform) -> PHTest:
             }
         )
     return PHTest(transform=transform, statistics=pd.DataFrame(rows), n=state.data.n_customers)
-
-
-def _information(
-    data: risk_sets.Carrier, events: risk_sets.Events, beta: Floats, over: Floats | None
-) -> Floats:
-    at = core.evaluate(data, events, beta, over_time=over)
-    if at is None:
-        raise DesignError("the likelihood overflows at the fitted coefficients; rescale the covariates")
-    return at.information
 
 
 def _of_time(state: State, transform: Transform) -> Floats:

@@ -6,8 +6,8 @@ whole-day counts stand for a million rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Carrier", "Cells", "Events", "Rows", "Slots", "cells", "locate"]
+__all__ = ["Carrier", "Cells", "Events", "Rows", "Slots", "cells", "locate", "rows"]
 
 _CHUNK = 1 << 16
 
@@ -123,6 +123,10 @@ class Carrier(Protocol):
     def z(self) -> Floats:
         """Covariates of each row or pattern."""
 
+    @property
+    def dead(self) -> Floats:
+        """Weighted sum of z over the deaths of each time, shape ``(K, p)``."""
+
     def risk(self, eta: Floats) -> Floats:
         """Return exp(eta) times the case weight."""
 
@@ -135,11 +139,14 @@ class Carrier(Protocol):
     def back(self, r: Floats, a: Floats, b: Floats) -> Floats:
         """Return r times (a summed over the times at risk, less b at the row's own event)."""
 
-    def dead_sums(self) -> Floats:
-        """Return the weighted sum of z over the deaths of each time."""
-
     def gram(self, h: Floats) -> Floats:
         """Return z' diag(h) z."""
+
+    def dead_offset(self, offset: Floats) -> float:
+        """Return the weighted sum of ``offset`` over the deaths."""
+
+    def keep(self, columns: NDArray[np.bool_]) -> Self:
+        """Return the same data with some columns."""
 
 
 def _from_here(slot: Ints, v: Floats, k: int) -> Floats:
@@ -151,21 +158,23 @@ def _from_here(slot: Ints, v: Floats, k: int) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """One entry per interval.
+    """One entry per interval; make it with :func:`rows`.
 
     Attributes:
         z: Covariates, shape ``(n, p)``, Fortran order.
         slots: Where each row is at risk.
-        at: Event time of each dead row.
+        own: Event time of each dead row, and ``k`` for the others, shape ``(n,)``.
         k: Number of event times.
         weights: Case weights or None.
+        dead: Weighted sum of z over the deaths of each time, shape ``(K, p)``.
     """
 
     z: Floats
     slots: Slots
-    at: Ints
+    own: Ints
     k: int
     weights: Floats | None
+    dead: Floats
 
     def risk(self, eta: Floats) -> Floats:
         """Return exp(eta) times the case weight."""
@@ -178,12 +187,9 @@ class Rows:
             tail = tail - _from_here(self.slots.first, v, self.k)
         return tail[1:]
 
-    def _over_dead(self, v: Floats) -> Floats:
-        return np.bincount(self.at, v, minlength=self.k).astype(np.float64, copy=False)
-
     def sums(self, r: Floats) -> tuple[Floats, Floats]:
         """Return S0 and E0 per event time."""
-        return self._over_risk_sets(r), self._over_dead(r[self.slots.dead])
+        return self._over_risk_sets(r), _over_dead(self.own, r, self.k)
 
     def moments(self, r: Floats) -> tuple[Floats, Floats]:
         """Return S1 and E1 per event time and column."""
@@ -192,7 +198,7 @@ class Rows:
         for j in range(self.z.shape[1]):
             v = r * self.z[:, j]
             s1[:, j] = self._over_risk_sets(v)
-            e1[:, j] = self._over_dead(v[self.slots.dead])
+            e1[:, j] = _over_dead(self.own, v, self.k)
         return s1, e1
 
     def back(self, r: Floats, a: Floats, b: Floats) -> Floats:
@@ -201,25 +207,48 @@ class Rows:
         h = total[self.slots.last]
         if not self.slots.whole:
             h -= total[self.slots.first]
-        h[self.slots.dead] -= b[self.at]
+        h -= np.concatenate([b, [0.0]])[self.own]
         h *= r
         return h
-
-    def dead_sums(self) -> Floats:
-        """Return the weighted sum of z over the deaths of each time."""
-        dead = self.slots.dead
-        mass = 1.0 if self.weights is None else self.weights[dead]
-        columns = [self._over_dead(self.z[dead, j] * mass) for j in range(self.z.shape[1])]
-        return np.column_stack(columns) if columns else np.zeros((self.k, 0))
 
     def gram(self, h: Floats) -> Floats:
         """Return z' diag(h) z, block by block so that memory stays flat."""
         p = self.z.shape[1]
         total = np.zeros((p, p))
         for at in range(0, len(h), _CHUNK):
-            z = self.z[at : at + _CHUNK]
+            z = np.ascontiguousarray(self.z[at : at + _CHUNK])
             total += (z * h[at : at + _CHUNK, None]).T @ z
         return total
+
+    def dead_offset(self, offset: Floats) -> float:
+        """Return the weighted sum of ``offset`` over the deaths."""
+        at = self.slots.dead
+        return float((offset[at] * (1.0 if self.weights is None else self.weights[at])).sum())
+
+    def keep(self, columns: NDArray[np.bool_]) -> Rows:
+        """Return the same rows with some columns."""
+        return replace(self, z=np.asfortranarray(self.z[:, columns]), dead=self.dead[:, columns])
+
+
+def _over_dead(own: Ints, v: Floats, k: int) -> Floats:
+    return np.bincount(own, v, minlength=k + 1)[:k].astype(np.float64, copy=False)
+
+
+def rows(z: Floats, slots: Slots, k: int, weights: Floats | None) -> Rows:
+    """Carry one entry per interval.
+
+    Args:
+        z: Covariates, shape ``(n, p)``, Fortran order.
+        slots: Where each row is at risk.
+        k: Number of event times.
+        weights: Case weights or None.
+    """
+    own = np.full(len(z), k, dtype=np.int64)
+    own[slots.dead] = slots.last[slots.dead] - 1
+    dead = np.empty((k, z.shape[1]))
+    for j in range(z.shape[1]):
+        dead[:, j] = _over_dead(own, z[:, j] if weights is None else z[:, j] * weights, k)
+    return Rows(z, slots, own, k, weights, dead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +258,17 @@ class Cells:
     Attributes:
         z: Covariates of each pattern, shape ``(P, p)``.
         at_risk: Weighted number at risk, shape ``(K, P)``.
-        dead: Weighted number of deaths, shape ``(K, P)``.
+        died: Weighted number of deaths, shape ``(K, P)``.
     """
 
     z: Floats
     at_risk: Floats
-    dead: Floats
+    died: Floats
+
+    @property
+    def dead(self) -> Floats:
+        """Weighted sum of z over the deaths of each time, shape ``(K, p)``."""
+        return self.died @ self.z
 
     def risk(self, eta: Floats) -> Floats:
         """Return exp(eta); the weights are in the counts."""
@@ -242,25 +276,29 @@ class Cells:
 
     def sums(self, r: Floats) -> tuple[Floats, Floats]:
         """Return S0 and E0 per event time."""
-        return self.at_risk @ r, self.dead @ r
+        return self.at_risk @ r, self.died @ r
 
     def moments(self, r: Floats) -> tuple[Floats, Floats]:
         """Return S1 and E1 per event time and column."""
         v = r[:, None] * self.z
-        return self.at_risk @ v, self.dead @ v
+        return self.at_risk @ v, self.died @ v
 
     def back(self, r: Floats, a: Floats, b: Floats) -> Floats:
         """Return r times (a summed over the times at risk, less b at the deaths)."""
-        return r * (a @ self.at_risk - b @ self.dead)
-
-    def dead_sums(self) -> Floats:
-        """Return the weighted sum of z over the deaths of each time."""
-        return self.dead @ self.z
+        return r * (a @ self.at_risk - b @ self.died)
 
     def gram(self, h: Floats) -> Floats:
         """Return z' diag(h) z."""
         kept: Floats = (self.z * h[:, None]).T @ self.z
         return kept
+
+    def dead_offset(self, offset: Floats) -> float:
+        """Return the weighted sum of ``offset`` over the deaths."""
+        return float((self.died @ offset).sum())
+
+    def keep(self, columns: NDArray[np.bool_]) -> Cells:
+        """Return the same counts with some columns."""
+        return replace(self, z=np.ascontiguousarray(self.z[:, columns]))
 
 
 def cells(pattern: Ints, z: Floats, slots: Slots, k: int, weights: Floats | None) -> Cells:
