@@ -165,7 +165,7 @@ def test_parameters_are_recovered(draw_bg):
 
 @pytest.mark.slow
 def test_intervals_cover(draw_bg):
-    truth, runs = np.array([6.0, 4.0, 15.0]), 600
+    truth, runs = np.array([6.0, 4.0, 15.0]), 400
     inside = np.zeros((runs, 3), dtype=bool)
     for run in range(runs):
         found = GammaGamma().fit(draw_bg(1_500, 5000 + run)).summary

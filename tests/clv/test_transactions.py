@@ -370,7 +370,7 @@ def test_parameters_are_recovered_from_simulated_customers(draw_bg, coin, model)
 @pytest.mark.slow
 @pytest.mark.parametrize(("coin", "model"), [(0, BetaGeoNBD), (1, ModifiedBetaGeoNBD)])
 def test_intervals_cover_parameters_and_expected_purchases(draw_bg, coin, model):
-    truth, runs = np.array([0.8, 6.0, 0.8, 2.5]), 600
+    truth, runs = np.array([0.8, 6.0, 0.8, 2.5]), 400
     inside = np.zeros((runs, 4), dtype=bool)
     for run in range(runs):
         found = model().fit(draw_bg(2_000, 1000 + run, coin=coin)).summary

@@ -207,7 +207,7 @@ def test_bad_input_is_refused(models, sample):
 
 @pytest.mark.slow
 def test_intervals_cover_totals(draw_bg):
-    runs, inside_expected, inside_outcome = 400, 0, 0
+    runs, inside_expected, inside_outcome = 300, 0, 0
     for run in range(runs):
         frame = draw_bg(2_000, 9000 + run)
         transactions, spend = BetaGeoNBD().fit(frame), GammaGamma().fit(frame)

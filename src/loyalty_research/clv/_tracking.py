@@ -199,6 +199,21 @@ def tracking(
         ArgumentError: When the holdout would overlap calibration, or the model has no time unit.
         ContractError: When the transactions break the contract.
 
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from loyalty_research import summaries
+        >>> from loyalty_research.clv import BetaGeoNBD, tracking
+        >>> rng = np.random.default_rng(1)
+        >>> days = pd.to_timedelta(rng.integers(0, 180, 400), unit="D")
+        >>> orders = pd.DataFrame({"customer_id": rng.integers(0, 60, 400), "amount": 10.0,
+        ...                        "transacted_date": pd.Timestamp("2024-01-01") + days})
+        >>> summary = summaries.purchases(orders, unit="W", calibration_end="2024-04-30")
+        >>> model = BetaGeoNBD(penalizer=0.1).fit(summary)
+        >>> found = tracking(model, orders, calibration_end="2024-04-30")
+        >>> found.actual, round(found.expected)
+        (144, 115)
+
     References:
         Fader, Hardie and Lee (2005), Marketing Science 24(2), figures 3 and 4.
     """

@@ -85,6 +85,24 @@ def frequency_bins(model: TransactionModel, df: pd.DataFrame, *, most: int = 7) 
         ContractError: When a row cannot be a purchase history.
         ArgumentError: When ``most`` is not a whole number of at least 1.
 
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from loyalty_research import summaries
+        >>> from loyalty_research.clv import BetaGeoNBD, frequency_bins
+        >>> rng = np.random.default_rng(1)
+        >>> days = pd.to_timedelta(rng.integers(0, 180, 400), unit="D")
+        >>> orders = pd.DataFrame({"customer_id": rng.integers(0, 60, 400), "amount": 10.0,
+        ...                        "transacted_date": pd.Timestamp("2024-01-01") + days})
+        >>> summary = summaries.purchases(orders, unit="W", calibration_end="2024-04-30")
+        >>> model = BetaGeoNBD(penalizer=0.1).fit(summary)
+        >>> frequency_bins(model, summary, most=3).bins.round(1)
+          purchases  actual  expected
+        0         0       4       5.5
+        1         1       8       9.5
+        2         2      13      11.0
+        3        3+      35      34.0
+
     References:
         Fader, Hardie and Lee (2005), Marketing Science 24(2), figure 2.
     """
@@ -232,6 +250,22 @@ def holdout_accuracy(
     Raises:
         ContractError: When holdout columns are missing or a row breaks the rules.
         ArgumentError: When holdout durations differ between customers.
+
+    Examples:
+        >>> import numpy as np
+        >>> import pandas as pd
+        >>> from loyalty_research import summaries
+        >>> from loyalty_research.clv import BetaGeoNBD, holdout_accuracy
+        >>> rng = np.random.default_rng(1)
+        >>> days = pd.to_timedelta(rng.integers(0, 180, 400), unit="D")
+        >>> orders = pd.DataFrame({"customer_id": rng.integers(0, 60, 400), "amount": 10.0,
+        ...                        "transacted_date": pd.Timestamp("2024-01-01") + days})
+        >>> summary = summaries.purchases(orders, unit="W", calibration_end="2024-04-30")
+        >>> model = BetaGeoNBD(penalizer=0.1).fit(summary)
+        >>> print(holdout_accuracy(model, summary).verdict())
+        Knowing each customer's history, the model expected 116 holdout purchases and 144 happened
+        (bias −19.3%). It beats the benchmark (own calibration rate carried forward): typical error
+        1.37 against 1.83 purchases per customer.
     """
     check_level(level)
     model.require_fitted()

@@ -300,6 +300,15 @@ def study(
         ArgumentError: When an option is out of range or the holdout would overlap calibration.
         ContractError: When the orders break the contract.
         ConvergenceError: When no model can be fitted.
+
+    Examples:
+        >>> import loyalty_research as lr
+        >>> from loyalty_research.clv import study
+        >>> source = lr.open_dataset("programme")
+        >>> done = study(source.tables["transactions"], horizon=52, annual_discount_rate=0.1,
+        ...              currency=source.currency, draws=100)
+        >>> [finding.id for finding in done.findings()][:3]
+        ['total-value', 'value-per-customer', 'holdout-revenue']
     """
     if model not in MODELS:
         raise ArgumentError(f"model must be one of {', '.join(MODELS)}; got {model!r}")

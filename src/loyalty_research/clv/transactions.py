@@ -324,8 +324,8 @@ class BetaGeoNBD(TransactionModel):
             return (Check(name, "passed", message("every customer bought again")),)
         detail = message(
             "{count} of {n} customers ({share}) bought once, and BG/NBD gives each of them P(alive) = 1 "
-            "because it lets nobody leave before a repeat purchase; the share still buying is too high, "
-            "so compare MBG/NBD",
+            "because it lets nobody leave before a repeat purchase; where such customers do leave, the "
+            "share still buying comes out too high, so compare MBG/NBD",
             count=f"{round(self.one_time_):,}",
             n=f"{round(self.n_customers_):,}",
             share=percent(self.one_time_ / self.n_customers_),
