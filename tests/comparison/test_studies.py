@@ -199,6 +199,12 @@ def test_a_users_own_experiment_needs_only_parameters():
     assert [alt.count("v No E-Mail") for _, alt, _ in found.forests()] == [4]
 
 
+def test_one_planned_size_is_every_arms():
+    source = dataset({"units": hillstrom()})
+    alone, spelt = (study(source, control="No E-Mail", ratio=ratio).main for ratio in [(1,), (1, 1, 1)])
+    assert alone.to_dict() == spelt.to_dict()
+
+
 def test_what_is_missing_is_named():
     source = dataset({"units": hillstrom()})
     with pytest.raises(ArgumentError, match="control is needed: which of Mens, No E-Mail, Womens"):

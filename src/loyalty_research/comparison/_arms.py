@@ -67,7 +67,7 @@ def planned_ratio(
     others: tuple[str, ...],
     sizes: Mapping[str, int],
 ) -> dict[str, float] | None:
-    """Return planned weights by arm, or None when the plan is not known.
+    """Return planned weights by arm, or None when the plan is not known; one weight is everybody's.
 
     Raises:
         ContractError: When the data hold an arm that the plan does not name.
@@ -77,7 +77,7 @@ def planned_ratio(
         return None
     arms = (control, *others)
     if not isinstance(ratio, Mapping):
-        weights = list(ratio)
+        weights = list(ratio) * (len(arms) if len(ratio) == 1 else 1)
         if len(weights) != len(arms):
             raise DesignError(
                 f"ratio has {len(weights)} weights for {len(arms)} arms; their order is {', '.join(arms)}"

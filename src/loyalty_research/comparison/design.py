@@ -48,7 +48,7 @@ class Comparison:
         assignment: Column with the arm or group.
         control: Label of the group the others are compared with.
         ratio: Planned sizes of the arms, by label or in order (control first, then the others by
-            name); the sample-ratio gate needs it. Designs with chance only.
+            name), or one number when all are equal; the sample-ratio gate needs it. Designs with chance only.
         unit: Column that identifies a unit; checked to occur once.
         received: Column of 0 and 1 that says who joined. Encouragement only.
         covariates: Columns measured before assignment. With chance they sharpen the estimate (numbers

@@ -366,7 +366,7 @@ def study(
         design: One of :data:`DESIGNS_OF_A_STUDY`.
         assignment: Column of the arm or group.
         control: Label of the group compared with; ``control`` and ``not targeted`` are found.
-        ratio: Planned sizes of the arms, control first; empty when not known.
+        ratio: Planned sizes of the arms, control first; one number when all are equal, empty when not known.
         metrics: Texts for :func:`parse_metric`; by default the outcomes the table is known to hold.
         covariates: Columns measured before; by default those called ``pre_...``, and without chance
             also age, gender, region and acquisition channel.
