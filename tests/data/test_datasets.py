@@ -531,3 +531,12 @@ def test_forgotten_customers_are_left_out_and_counted(project):
     (project.root / "data" / "erasures.csv").unlink()
     with pytest.raises(ContractError, match="there is no file"):
         open_dataset("mine")
+
+
+def test_a_table_that_is_not_there_is_named_with_those_that_are():
+    source = open_dataset("carwash")
+    for ask in (source.frame, source.tables.__getitem__):
+        with pytest.raises(ContractError, match="carwash has no table 'transactions'; it has units"):
+            ask("transactions")
+    assert "transactions" not in source.tables
+    assert source.tables.get("transactions") is None

@@ -46,6 +46,27 @@ _KIND_WORDS: Final = {
 }
 
 
+class _NoSuchTableError(ContractError, KeyError):
+    """A dataset lacks a table; a KeyError too, so that ``in`` and ``get`` of a mapping work."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class _Tables(dict[str, "nw.LazyFrame[Any]"]):
+    """Tables by name; asking for one that is not there says which there are."""
+
+    def __init__(self, dataset: str, tables: Mapping[str, nw.LazyFrame[Any]]) -> None:
+        super().__init__(tables)
+        self._dataset = dataset
+
+    def __missing__(self, table: str) -> nw.LazyFrame[Any]:
+        raise _NoSuchTableError(
+            f"{self._dataset} has no table {table!r}; it has {', '.join(self) or 'none'}. "
+            "Choose another dataset, or map the table in data/datasets.yml"
+        )
+
+
 class Dataset:
     """Tables that follow the contract, and what a reader must know about them.
 
@@ -107,12 +128,10 @@ class Dataset:
         self._views, self.dropped = present(
             loaded, as_of, "all" if as_of is None else f"until_{as_of:%Y%m%d}"
         )
-        self.tables = MappingProxyType(
-            {
-                table: nw.from_native(loaded.connection.table(quote(view)))
-                for table, view in self._views.items()
-            }
-        )
+        tables = {
+            table: nw.from_native(loaded.connection.table(quote(view))) for table, view in self._views.items()
+        }
+        self.tables = MappingProxyType(_Tables(self.name, tables))
         self._money()
 
     def _money(self) -> None:
@@ -209,8 +228,7 @@ class Dataset:
         Raises:
             ContractError: When the dataset has no such table.
         """
-        if table not in self._views:
-            raise ContractError(f"{self.name} has no table {table!r}; it has {', '.join(self._views)}")
+        self.tables[table]  # names the tables there are when this one is not
         found = self._loaded.connection.execute(f"SELECT * FROM {self._view(table)}").df()
         # pandas' own nullable integers trip numpy code; a missing count is NaN as everywhere else
         gappy = [name for name in found.columns if str(found[name].dtype) == "Int64"]
