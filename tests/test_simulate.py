@@ -312,23 +312,27 @@ def weeks_of(events):
     return events.assign(week=np.ceil(days / 7).astype(int))
 
 
-def test_simulated_cards_have_the_exact_hazards():
-    tables, truth = cards(12_000, 5, scenario="null", cards=1)
+@pytest.mark.parametrize(
+    "given", [{"scenario": "null"}, {"scenario": "slope", "abandon": 0.03, "loss": 0.03}]
+)
+def test_simulated_cards_have_the_exact_hazards(given):
+    tables, truth = cards(12_000, 5, cards=1, endowed_stamps=1, **given)
     events = weeks_of(tables["card_events"])
+    events = events[events["arm"] == "control"]
+    ends = events[events["event"].isin(["completed", "expired", "lost"])].set_index("card_id")
+    # a lost card is gone before the visit of its week
+    ends = ends["week"] - ends["event"].eq("lost")
     stamps = events[events["event"] == "stamp"]
-    ends = events[events["event"].isin(["completed", "expired"])].set_index("card_id")["week"]
-    done = events["event"].eq("completed").sum() / 12_000
-    assert done == pytest.approx(0.18752, abs=4 * np.sqrt(0.1875 * 0.8125 / 12_000))
     table = stamps.pivot_table(index="card_id", columns="event_no", values="week").reindex(ends.index)
-    begun = pd.Series(0, index=ends.index)
+    begun = pd.Series(0.0, index=ends.index)
     for stamp in range(1, 9):
         reached = table[stamp]
-        weeks = reached.fillna(ends) - begun
-        at_risk = weeks[begun.notna()].sum()
-        share = reached.notna().sum() / at_risk
-        exact = truth["hazards_control"][stamp - 1]
-        # weeks of one card are correlated, hence more than the binomial error
-        assert share == pytest.approx(exact, abs=6 * np.sqrt(exact * (1 - exact) / at_risk)), stamp
+        weeks = (reached.fillna(ends) - begun).dropna()
+        visited = reached.notna().reindex(weeks.index)
+        share = visited.sum() / weeks.sum()
+        # weeks of one card are alike, so the error is taken over cards
+        error = np.sqrt(((visited - share * weeks) ** 2).sum()) / weeks.sum()
+        assert share == pytest.approx(truth["hazards_control"][stamp - 1], abs=4 * error), stamp
         begun = reached
 
 
@@ -338,7 +342,8 @@ def test_simulated_cards_have_the_exact_hazards():
         {"scenario": "both", "abandon": 0.02, "loss": 0.01, "season": 0.5, "issue_weeks": 8},
         {"scenario": "slope", "required_visits": 5, "endowed_stamps": 3, "expiry_weeks": 20},
         {"scenario": "level", "cluster_sd": 0.7, "clusters": 3000, "sigma": 0.5},
-        {"scenario": "null-season"},
+        {"scenario": "null"},
+        {"scenario": "null-season", "season": 3, "issue_weeks": 10, "expiry_weeks": 14, "required_visits": 3},
     ],
 )
 def test_simulated_completion_is_the_exact_one(given):
@@ -349,7 +354,7 @@ def test_simulated_completion_is_the_exact_one(given):
         share = frame["event"].eq("completed").sum() / count
         exact = truth[f"completion_{arm}"]
         assert share == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / count)), arm
-    null = given["scenario"] == "null-season"
+    null = given["scenario"].startswith("null")
     assert (truth["completion_difference"] == 0) == null
     assert (truth["visits_difference"] == 0) == null
     assert truth["completion_difference_sample"] == pytest.approx(truth["completion_difference"], abs=0.015)
@@ -403,6 +408,19 @@ def test_cards_can_be_given_out_by_cluster():
     arms = frame.groupby("cluster_id")["arm"].unique()
     assert (arms.map(len) == 1).all()
     assert sum(a[0] == "endowed" for a in arms) == 5
+
+
+def test_later_cards_come_without_stamps_and_their_effect():
+    tables, _ = cards(6000, 1, scenario="level", sigma=0, alpha=-1, level=1.5, cards=2, required_visits=4)
+    events = weeks_of(tables["card_events"])
+    ends = events[events["event"].isin(["completed", "expired"])].groupby(["arm", "cycle"])["week"].sum()
+    rate = events[events["event"] == "stamp"].groupby(["arm", "cycle"]).size() / ends
+    plain, endowed = 1 / (1 + np.exp(1)), 1 / (1 + np.exp(-0.5))
+    # later cards are issued within a week and the count of their weeks is rounded up
+    assert rate["control", 1] == pytest.approx(plain, abs=0.01)
+    assert rate["endowed", 1] == pytest.approx(endowed, abs=0.01)
+    assert rate["endowed", 2] == pytest.approx(rate["control", 2], abs=0.01)
+    assert rate["endowed", 2] == pytest.approx(plain, abs=0.02)
 
 
 def test_a_reset_and_the_empty_card_slow_visits_after_a_reward():
