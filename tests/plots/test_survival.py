@@ -62,6 +62,13 @@ def test_groups_are_labelled_at_their_ends_without_overlap(curves):
     assert labels["gold"] > labels["silver"] > labels["base"]
 
 
+def test_counts_start_where_the_curves_do(curves, at_risk):
+    later = survival_curves(curves.assign(time=curves["time"] + 60), at_risk)
+    heading = next(t for t in later.texts if t.get_text() == "Number at risk")
+    assert heading.get_position()[0] == later.get_xlim()[0] == 60
+    assert list(later.get_xticks()) == [60, 120]
+
+
 def test_one_group_needs_no_label(curves):
     assert words(survival_curves(curves[curves["group"] == "gold"])) == []
 

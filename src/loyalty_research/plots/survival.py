@@ -121,7 +121,14 @@ def _counts_beneath(ax: Axes, at_risk: pd.DataFrame, groups: list[Any]) -> None:
     transform = ax.get_xaxis_transform()
     top, height = -0.17, 0.07
     ax.text(
-        0, top, message("Number at risk"), transform=transform, color=MUTED, ha="left", va="top", fontsize=9
+        left,
+        top,
+        message("Number at risk"),
+        transform=transform,
+        color=MUTED,
+        ha="left",
+        va="top",
+        fontsize=9,
     )
     for i, group in enumerate(groups):
         y = top - height * (i + 1)
