@@ -152,10 +152,10 @@ class RestrictedMeans(Result):
             "reference": with_group(self.by, self.reference),
             "days": number(self.tau, digits=0),
             "unit": self.unit,
+            "gap": number(abs(gap.value), digits=1),
         }
         if gap.low <= 0 <= gap.high:
             return message("Within {days} {unit}, {group} and {reference} stay about equally long.", **names)
-        names["gap"] = number(abs(gap.value), digits=1)
         if gap.value > 0:
             return message(
                 "Within {days} {unit}, {group} stays {gap} {unit} longer than {reference}.", **names
