@@ -238,3 +238,18 @@ def test_bad_options_are_refused():
         ChurnData.from_transactions(lines({"a": [0]}), inactivity_days=30, as_of="soon")
     with pytest.raises(ArgumentError, match="inactivity_days must be a whole number"):
         ChurnData.from_transactions(lines({"a": [0]}), inactivity_days=0, as_of=as_of(100))
+
+
+def test_refunds_and_orders_without_a_customer_are_left_out_and_counted():
+    table = lines({"a": [0, 30, 60], "b": [5, 50]})
+    odd = pd.concat(
+        [
+            lines({"a": [40]}, amount=-10.0),
+            lines({"b": [45, 70]}, amount=-5.0),
+            lines({"a": [20]}).assign(customer_id=None),
+        ]
+    )
+    data = ChurnData.from_transactions(pd.concat([table, odd]), inactivity_days=50, as_of=as_of(120))
+    plain = ChurnData.from_transactions(table, inactivity_days=50, as_of=as_of(120))
+    assert sorted(count for count in data.dropped.values() if count) == [1, 3]
+    pd.testing.assert_frame_equal(data.to_lifelines(), plain.to_lifelines())

@@ -97,6 +97,10 @@ def follow_buyers(transactions: Any, *, inactivity_days: int, as_of: dt.date | s
         )
     first_day = table.drop_duplicates("customer_id", keep="first").set_index("customer_id")
     origin = gaps.first[kept].astype("datetime64[D]")
+    # both looks at the rows count what they leave out: those of the first are gone before the second
+    left_out = {
+        reason: dropped.get(reason, 0) + gaps.dropped.get(reason, 0) for reason in {**dropped, **gaps.dropped}
+    }
     lost = Removed(
         message("first seen on or after {day}, too late to tell", day=_date(gaps.end - gaps.window)),
         0,
@@ -118,7 +122,7 @@ def follow_buyers(transactions: Any, *, inactivity_days: int, as_of: dt.date | s
         "clock": message("the first purchase"),
         "inactivity_days": int(inactivity_days),
         "removed": (
-            *(Removed(reason, count, 0) for reason, count in {**dropped, **gaps.dropped}.items() if count),
+            *(Removed(reason, count, 0) for reason, count in left_out.items() if count),
             lost,
         ),
         "checks": (_cut_off(gaps, kept), _left_truncation(gaps.first, gaps.end)),
