@@ -22,7 +22,7 @@ endif
 bin := .venv/bin
 # JupyterLab asks to be told that root is meant; a container often has no other user.
 as_root = $(if $(filter 0,$(shell id -u)),--allow-root)
-pytest = -m pytest -n $(WORKERS) --dist loadscope --nbval-lax $(TESTS)
+pytest = -m pytest -rs -n $(WORKERS) --dist loadscope --nbval-lax $(TESTS)
 
 # Two workers with threaded BLAS on two cores wait for each other: one thread each saves a third of the CPU time.
 test test-all test-lowest: export OMP_NUM_THREADS := 1
