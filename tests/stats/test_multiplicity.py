@@ -13,7 +13,8 @@ def test_rejections_of_benjamini_and_hochberg_1995(oracle):
     case = oracle("bh_1995")
     p = case["inputs"]["p"]
     found = [
-        int((adjust_p_values(p, method=m) <= 0.05).sum()) for m in ("bonferroni", "holm", "benjamini-hochberg")
+        int((adjust_p_values(p, method=m) <= 0.05).sum())
+        for m in ("bonferroni", "holm", "benjamini-hochberg")
     ]
     assert found == case["expected"]
 
