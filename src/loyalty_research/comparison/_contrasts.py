@@ -168,7 +168,7 @@ def contrast(
         DesignError: When there are not enough rows for the covariates.
 
     References:
-        Deng et al. (2013), WSDM, eq. 4 to 6; Deng, Knoblich and Lu (2018), KDD, eq. 3 (ratios);
+        Deng et al. (2013), WSDM (pre-period covariates); Deng, Knoblich and Lu (2018), KDD (ratios);
         Lin (2013), Annals of Applied Statistics 7, 295-318 (the same asymptotic variance);
         Miratrix, Sekhon and Yu (2013), JRSS B 75, 369-396 (strata).
     """
@@ -218,7 +218,7 @@ def fieller(
     The set is an interval only when the denominator differs from zero at the same level.
 
     References:
-        Fieller (1954), JRSS B 16, 175-185, eq. 9.
+        Fieller (1954), JRSS B 16, 175-185.
 
     Examples:
         >>> low, high = fieller(1.0, 10.0, 0.25, 0.25, 0.0, 1.96)

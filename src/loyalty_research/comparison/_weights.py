@@ -6,7 +6,7 @@ stacked, so that one sum of squares is the M-estimated variance.
 
 References:
     Stefanski and Boos (2002), The American Statistician 56, 29-38 (stacked equations).
-    Lunceford and Davidian (2004), Statistics in Medicine 23, 2937-2960, eq. 17 to 20.
+    Lunceford and Davidian (2004), Statistics in Medicine 23, 2937-2960 (IPW2 and its sandwich).
     Li, Morgan and Zaslavsky (2018), JASA 113, 390-400 (balancing weights by tilting).
 """
 
@@ -128,7 +128,7 @@ def hajek(
         kept: 1 for units inside the trimming limits, taken as given; all when None.
 
     References:
-        Lunceford and Davidian (2004), eq. 19; Li, Thomas and Li (2019), American Journal of
+        Lunceford and Davidian (2004), IPW2; Li, Thomas and Li (2019), American Journal of
         Epidemiology 188, 250-257 (overlap weights).
     """
     weights, change = tilts(model.probability, treated, estimand)
@@ -157,7 +157,7 @@ def augmented(matrix: Array, treated: Array, outcome: Array, model: Propensity) 
 
     References:
         Robins, Rotnitzky and Zhao (1994), JASA 89, 846-866; Glynn and Quinn (2010), Political
-        Analysis 18, 36-56, eq. 2.
+        Analysis 18, 36-56.
     """
     n, e = len(outcome), model.probability
     out: list[tuple[float, Array]] = []
@@ -202,7 +202,7 @@ def entropy_weights(matrix: Array, target: Array, *, iterations: int = 200) -> A
         NoOverlapError: When no positive weights reach the target.
 
     References:
-        Hainmueller (2012), Political Analysis 20, 25-46, eq. 8 (the dual).
+        Hainmueller (2012), Political Analysis 20, 25-46 (the dual problem).
     """
     centred = matrix - target
     dual = np.zeros(matrix.shape[1])

@@ -152,7 +152,7 @@ def balance(
         ContractError: When a column is absent or holds missing values.
 
     References:
-        Austin (2009), Statistics in Medicine 28, 3083-3107, equations 1 and 2; Kish (1965).
+        Austin (2009), Statistics in Medicine 28, 3083-3107; Kish (1965).
 
     Examples:
         >>> import pandas as pd

@@ -49,7 +49,7 @@ def risk_ratio_of_means(difference: float, standard_deviation: float) -> float:
         standard_deviation: Standard deviation of the outcome, within groups.
 
     References:
-        VanderWeele and Ding (2017), table 2; Chinn (2000), Statistics in Medicine 19, 3127-3131.
+        VanderWeele and Ding (2017); Chinn (2000), Statistics in Medicine 19, 3127-3131.
 
     Examples:
         >>> round(risk_ratio_of_means(0.5, 1.0), 3)
@@ -82,7 +82,7 @@ def robustness_value(
         ArgumentError: When an option is out of range.
 
     References:
-        Cinelli and Hazlett (2020), JRSS B 82, 39-67, equations 18 and 20.
+        Cinelli and Hazlett (2020), JRSS B 82, 39-67 (robustness value).
 
     Examples:
         >>> round(robustness_value(4.18, degrees_of_freedom=783), 3)

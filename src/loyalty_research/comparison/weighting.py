@@ -211,7 +211,7 @@ def inverse_probability_weighting(
         DesignError: When the covariates separate the groups.
 
     References:
-        Lunceford and Davidian (2004), Statistics in Medicine 23, 2937-2960, eq. 17 to 20; Crump et
+        Lunceford and Davidian (2004), Statistics in Medicine 23, 2937-2960; Crump et
         al. (2009), Biometrika 96, 187-199 (trimming).
 
     Examples:
@@ -322,7 +322,7 @@ def augmented_ipw(
         DesignError: When the covariates separate the groups, or a group is too small for them.
 
     References:
-        Robins, Rotnitzky and Zhao (1994), JASA 89, 846-866; Glynn and Quinn (2010), eq. 2.
+        Robins, Rotnitzky and Zhao (1994), JASA 89, 846-866; Glynn and Quinn (2010).
 
     Examples:
         >>> import pandas as pd
@@ -367,7 +367,7 @@ def entropy_balancing(
         DesignError: When no positive weights reach the target means.
 
     References:
-        Hainmueller (2012), Political Analysis 20, 25-46, eq. 8.
+        Hainmueller (2012), Political Analysis 20, 25-46.
 
     Examples:
         >>> import pandas as pd
