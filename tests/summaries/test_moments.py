@@ -40,7 +40,7 @@ METRICS = [
 
 def plain(frame, by, columns, cap=None):
     """The same numbers by the shortest way in pandas."""
-    frame = frame.astype({c: float for c in columns})
+    frame = frame.astype(dict.fromkeys(columns, float))
     if cap is not None:
         frame[columns[0]] = frame[columns[0]].clip(upper=frame[columns[0]].quantile(cap))
     out = {}
@@ -178,8 +178,16 @@ BASE = pd.DataFrame(
 @pytest.mark.parametrize(
     ("change", "metrics", "said"),
     [
-        ({"d": [1.0, -1.0, -2.0, 2.0]}, [Ratio("y", "d")], r"units\.d is negative .* 2 rows .*positions 1, 2"),
-        ({"y": [0.0, 1.0, 2.0, 1.0]}, [Proportion("y")], r"units\.y is neither 0 nor 1 in 1 row .*position 2"),
+        (
+            {"d": [1.0, -1.0, -2.0, 2.0]},
+            [Ratio("y", "d")],
+            r"units\.d is negative .* 2 rows .*positions 1, 2",
+        ),
+        (
+            {"y": [0.0, 1.0, 2.0, 1.0]},
+            [Proportion("y")],
+            r"units\.y is neither 0 nor 1 in 1 row .*position 2",
+        ),
         ({"y": [0.0, np.inf, 2.0, 1.0]}, [Mean("y")], r"units\.y is infinite in 1 row"),
         ({"d": [1.0, None, 1.0, 2.0]}, [Mean("y", covariates=("d",))], r"units\.d is missing .* 1 row"),
         ({"arm": ["a", None, "a", None]}, [Mean("y")], r"units\.arm is missing in 2 rows .*positions 1, 3"),
@@ -203,7 +211,7 @@ def test_several_faults_come_in_one_message():
 
 def test_a_cluster_in_two_arms_is_refused_with_the_count():
     frame = BASE.assign(c=[1, 1, 2, 3])
-    with pytest.raises(DesignError, match="1 clusters of units.c hold more than one value of arm"):
+    with pytest.raises(DesignError, match=r"1 clusters of units\.c hold more than one value of arm"):
         arm_moments(frame, [Mean("y")], arm="arm", cluster="c")
     with pytest.raises(ContractError, match=r"units\.c is missing in 1 row"):
         arm_moments(BASE.assign(c=[1.0, 2.0, None, 4.0]), [Mean("y")], arm="arm", cluster="c")

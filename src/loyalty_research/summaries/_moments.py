@@ -410,8 +410,9 @@ def _cell(row: dict[str, Any], m: int, metric: Declared, *, clustered: bool) -> 
         cov = (gram - np.outer(sums, sums) / rows) / (rows - 1)
         if not clustered:
             cov[:, width] = cov[width, :] = 0.0
-        # rounding may leave a constant column a hair below zero
-        np.fill_diagonal(cov, np.maximum(np.diag(cov), 0.0))
+        # what rounding leaves of a constant is no variance: sums keep about twelve digits
+        flat = np.diag(cov) <= 1e-12 * np.diag(gram) / rows
+        cov[flat, :] = cov[:, flat] = 0.0
     return Cell(n=n, nulls=int(row["_units"]) - n, rows=rows, mean=mean, cov=cov)
 
 
