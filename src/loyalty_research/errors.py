@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "ArgumentError",
@@ -15,7 +15,9 @@ __all__ = [
     "ImmortalTimeError",
     "LoyaltyError",
     "MissingExtraError",
+    "MissingTableError",
     "at_rows",
+    "listed",
 ]
 
 
@@ -29,6 +31,13 @@ class ArgumentError(LoyaltyError, ValueError):
 
 class ContractError(LoyaltyError, ValueError):
     """A table, column or row breaks the data contract."""
+
+
+class MissingTableError(ContractError, KeyError):
+    """A dataset lacks a table; a KeyError too, so that ``in`` and ``get`` of a mapping work."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class DesignError(LoyaltyError, ValueError):
@@ -79,3 +88,20 @@ def at_rows(positions: Sequence[int], *, most: int = 5) -> str:
     where = "position" if count == 1 else "positions"
     lead = "at" if count == 1 else "first at"
     return f"{count:,} {noun} ({lead} {where} {first})"
+
+
+def listed(labels: Iterable[object], *, most: int = 12) -> str:
+    """Name the labels of a column, or only count them where they may be identifiers.
+
+    Args:
+        labels: Distinct labels, in the order to show.
+        most: Up to how many are named.
+
+    Examples:
+        >>> listed(["control", "treated"])
+        'control, treated'
+        >>> listed(range(1500))
+        '1,500 different values'
+    """
+    found = [str(label) for label in labels]
+    return ", ".join(found) if len(found) <= most else f"{len(found):,} different values"

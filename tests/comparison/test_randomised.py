@@ -404,3 +404,19 @@ def test_every_engine_gives_the_same_result(invitations, engine):
     for options in ({}, {"strata": "region"}):
         ours, theirs = (compare(t, metrics, ratio=(1, 1), **options).to_frame() for t in (frame, other))
         pd.testing.assert_frame_equal(ours, theirs, rtol=1e-9)
+
+
+@pytest.mark.parametrize("options", [{"assignment": "key"}, {"assignment": "arm", "strata": "key"}])
+def test_a_column_of_identifiers_is_counted_and_never_listed(options):
+    units = two_arms([1.0, 2.0] * 20, [2.0, 4.0] * 20)
+    units["key"] = [f"secret{i}" for i in range(len(units))]
+    with pytest.raises((ContractError, DesignError)) as caught:
+        Comparison([Mean("y")], design="randomised", control="control", **options).analyse(units)
+    assert "secret" not in str(caught.value)
+
+
+def test_gaps_of_nullable_columns_are_dropped_and_counted():
+    plain = two_arms([1.0, None, 3.0, 4.0] * 10, [2.0, 3.0, 5.0, 4.0] * 10)
+    nullable = plain.assign(y=plain["y"].astype("Float64"))
+    plan = Comparison([Mean("y")], design="randomised", assignment="arm", control="control")
+    assert plan.analyse(nullable).to_dict() == plan.analyse(plain).to_dict()

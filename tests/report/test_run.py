@@ -233,6 +233,19 @@ def test_bad_data_end_in_one_message_with_nothing_written(project):
     assert not project.site.exists()
 
 
+def test_a_parameter_that_the_notebook_refuses_writes_nothing(project, good):
+    refuse = "if days < 1:\n    raise lr.ArgumentError(f'days must be at least 1; got {days}')"
+    project.add("first", IMPORT, refuse, *good[1:], parameters="days: int = 5  # how many\n")
+    done = project.run("report", "-p", "days=-5")
+    assert done.returncode == 2
+    assert "days must be at least 1; got -5" in done.stderr
+    assert not project.site.exists()
+    assert project.run("report").returncode == 0
+    before = project.files()
+    assert project.run("report", "-p", "days=-5").returncode == 2
+    assert project.files() == before
+
+
 def test_a_live_terminal_shows_one_line_that_is_written_over(copied):
     import pty
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn.intervals import where
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError, ContractError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -264,7 +264,7 @@ def _known_levels(frame: pd.DataFrame, levels: dict[str, tuple[Any, ...]], table
         if strange.any():
             raise ContractError(
                 f"{table}.{name} holds levels the model has not seen in {where(strange)}; it knows "
-                f"{', '.join(map(str, known))}"
+                f"{listed(known)}"
             )
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from loyalty_research.churn.groups import group_curves
 from loyalty_research.churn.words import group_words, with_group
-from loyalty_research.errors import ArgumentError
+from loyalty_research.errors import ArgumentError, listed
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.survival import restricted_mean
@@ -255,9 +255,7 @@ def rmst(
         rows.append({"group": group.label, "mean": mean, "se": se, "customers": group.customers})
     means = pd.DataFrame(rows)
     if reference is not None and reference not in set(means["group"]):
-        raise ArgumentError(
-            f"reference {reference!r} is no group; the groups are {', '.join(map(str, means['group']))}"
-        )
+        raise ArgumentError(f"reference {reference!r} is no group; the groups are {listed(means['group'])}")
     return RestrictedMeans(
         by=by,
         tau=float(tau),

@@ -86,11 +86,14 @@ def _add_segment(data: ChurnData, segment: str, customers: pd.DataFrame | None, 
         first = np.unique(data.customer, return_index=True)[1]
         cut = _cut(spent, spent[first], "first orders", groups)
         return replace(data, covariates=data.covariates.assign(first_order=cut))
-    if customers is None or segment not in customers.columns:
+    if customers is None or segment not in customers.columns or segment == "customer_id":
         known = ["first_order", *(c for c in data.covariates.columns if c != "first_amount")]
         if customers is not None:
             known += [str(c) for c in customers.columns if c != "customer_id"]
         raise ArgumentError(f"there is no segment {segment!r}; choose among {', '.join(known)}")
+    twice = int(customers["customer_id"].duplicated().sum())
+    if twice:
+        raise ContractError(f"customers: {twice:,} rows repeat a customer_id; keep one row per customer")
     values = customers.set_index("customer_id")[[segment]]
     if data.keys is not None:
         values = values.reindex(data.keys)

@@ -129,6 +129,8 @@ def customer_segments(
                 f"and no such table"
             )
         return SEGMENTS[by](df)
+    if by == "customer_id":
+        raise ArgumentError("customer_id names customers, not a segment; choose another column")
     missing = [name for name in ("customer_id", by) if name not in customers.columns]
     if missing:
         raise ContractError(

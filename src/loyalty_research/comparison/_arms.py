@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from scipy import stats
 
 from loyalty_research.comparison.sample_ratio import sample_ratio_test
-from loyalty_research.errors import ContractError, DesignError
+from loyalty_research.errors import ContractError, DesignError, listed
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, number
 from loyalty_research.summaries import group_label
@@ -52,7 +52,7 @@ def treated_arms(moments: ArmMoments, control: object, assignment: str) -> tuple
         ContractError: When the control is not among the arms, or is alone.
     """
     label = group_label(control)
-    counts = ", ".join(f"{arm} ({count:,})" for arm, count in arm_counts(moments).items())
+    counts = listed(f"{arm} ({count:,})" for arm, count in arm_counts(moments).items())
     if label not in moments.arms:
         raise ContractError(f"units.{assignment} has no control {label!r}; it holds {counts}")
     others = tuple(a for a in moments.arms if a != label)
@@ -80,15 +80,13 @@ def planned_ratio(
         weights = list(ratio) * (len(arms) if len(ratio) == 1 else 1)
         if len(weights) != len(arms):
             raise DesignError(
-                f"ratio has {len(weights)} weights for {len(arms)} arms; their order is {', '.join(arms)}"
+                f"ratio has {len(weights)} weights for {len(arms)} arms; their order is {listed(arms)}"
             )
         return dict(zip(arms, weights, strict=True))
     planned = {group_label(arm): weight for arm, weight in ratio.items()}
     unknown = [f"{arm} ({sizes[arm]:,} units)" for arm in arms if arm not in planned]
     if unknown:
-        raise ContractError(
-            f"arms that ratio= does not name: {', '.join(unknown)}; it names {', '.join(planned)}"
-        )
+        raise ContractError(f"arms that ratio= does not name: {listed(unknown)}; it names {listed(planned)}")
     return planned
 
 

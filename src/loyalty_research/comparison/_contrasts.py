@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ArmMeans", "Contrast", "arm_means", "contrast", "fieller", "mean_of_first", "ratio_of_first_two"]
 
+_NAMED = 12  # with more strata than this a stratum may be a customer, so none is named
+
 Functional = "Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]"
 
 
@@ -102,7 +104,7 @@ def arm_means(moments: MetricMoments, arm: str, weights: Mapping[str, float]) ->
         cell = moments.cells.get((arm, stratum))
         if cell is None or cell.rows < 2:
             have = 0 if cell is None else cell.rows
-            where = f" in stratum {stratum}" if stratum else ""
+            where = f" in stratum {stratum}" if stratum and len(weights) <= _NAMED else ""
             raise ContractError(
                 f"{moments.label}: arm {arm}{where} has {have} independent rows with a value; at least 2 are needed"
             )

@@ -13,7 +13,7 @@ from loyalty_research.comparison._propensity import covariate_matrix
 from loyalty_research.comparison._weights import difference_limits
 from loyalty_research.comparison.metrics import Mean
 from loyalty_research.comparison.weighting import cluster_codes
-from loyalty_research.errors import ContractError, at_rows
+from loyalty_research.errors import ContractError, at_rows, listed
 from loyalty_research.summaries import group_label
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def group_labels(frame: pd.DataFrame, plan: Comparison) -> tuple[Any, str, dict[
     labels = frame[plan.assignment].map(group_label)
     counts = {str(k): int(v) for k, v in sorted(labels.value_counts().items())}
     control = group_label(plan.control)
-    seen = ", ".join(f"{name} ({n:,})" for name, n in counts.items())
+    seen = listed(f"{name} ({n:,})" for name, n in counts.items())
     if control not in counts:
         raise ContractError(f"units.{plan.assignment} has no control {control!r}; it holds {seen}")
     if len(counts) < 2:

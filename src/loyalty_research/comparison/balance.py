@@ -10,7 +10,7 @@ import numpy as np
 
 from loyalty_research.comparison._propensity import covariate_matrix
 from loyalty_research.comparison._weights import effective_size
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError, ContractError, listed
 from loyalty_research.estimates import Check, Estimate, Result, Row
 from loyalty_research.i18n import message, number
 
@@ -118,7 +118,7 @@ def treatment_indicator(
     wanted = group_label(control)
     if wanted not in groups or len(groups) != 2:
         raise ContractError(
-            f"{table}.{treatment} must hold the control {wanted!r} and one other group; it holds {', '.join(groups)}"
+            f"{table}.{treatment} must hold the control {wanted!r} and one other group; it holds {listed(groups)}"
         )
     indicator: NDArray[np.float64] = (labels != wanted).to_numpy().astype(np.float64)
     return indicator

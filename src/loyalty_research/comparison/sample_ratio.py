@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from loyalty_research.errors import ArgumentError, DesignError
+from loyalty_research.errors import ArgumentError, DesignError, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ def sample_ratio_test(
     if isinstance(counts, Mapping) and isinstance(ratio, Mapping):
         odd = sorted(set(counts) ^ set(ratio))
         if odd:
-            raise DesignError(f"arms {', '.join(map(str, odd))} are in only one of counts and ratio")
+            raise DesignError(f"arms {listed(odd)} are in only one of counts and ratio")
         labels: list[str] = list(ratio)
         sizes, weights = [counts[a] for a in labels], [ratio[a] for a in labels]
     else:
@@ -83,7 +83,7 @@ def sample_ratio_test(
     idle = [label for label, w in zip(labels, weights, strict=True) if not (math.isfinite(w) and w > 0)]
     if idle:
         raise DesignError(
-            f"arm {', '.join(idle)} has no positive weight: leave it out of the design and the data"
+            f"arm {listed(idle)} has no positive weight: leave it out of the design and the data"
         )
     observed = np.array(sizes, dtype=float)
     if observed.sum() == 0:

@@ -15,7 +15,7 @@ from loyalty_research.comparison.metrics import Mean, Proportion, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult, analyse_observational
 from loyalty_research.comparison.result import capital, change, change_interval, design_words
 from loyalty_research.comparison.units import NoGroupsError, find_units
-from loyalty_research.errors import ArgumentError, ContractError, DesignError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError, listed
 from loyalty_research.estimates import Check, Finding
 from loyalty_research.i18n import message
 from loyalty_research.summaries import group_label
@@ -337,7 +337,7 @@ def _control(table: Any, schema: Mapping[str, Any], assignment: str, control: st
     labels = sorted(group_label(v) for v in seen if v is not None)
     known = [c for c in _CONTROLS if c in labels]
     if not known:
-        raise ArgumentError(f"control is needed: which of {', '.join(labels)} are the others compared with?")
+        raise ArgumentError(f"control is needed: which of {listed(labels)} are the others compared with?")
     return known[0]
 
 

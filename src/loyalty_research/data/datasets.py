@@ -23,7 +23,7 @@ from loyalty_research.data.definitions import as_date, check_zone
 from loyalty_research.data.expressions import quote
 from loyalty_research.data.loading import load, load_frames, present
 from loyalty_research.data.quarantine import write_quarantine
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError, ContractError, MissingTableError
 from loyalty_research.i18n import message
 
 if TYPE_CHECKING:
@@ -46,13 +46,6 @@ _KIND_WORDS: Final = {
 }
 
 
-class _NoSuchTableError(ContractError, KeyError):
-    """A dataset lacks a table; a KeyError too, so that ``in`` and ``get`` of a mapping work."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
 class _Tables(dict[str, "nw.LazyFrame[Any]"]):
     """Tables by name; asking for one that is not there says which there are."""
 
@@ -61,7 +54,7 @@ class _Tables(dict[str, "nw.LazyFrame[Any]"]):
         self._dataset = dataset
 
     def __missing__(self, table: str) -> nw.LazyFrame[Any]:
-        raise _NoSuchTableError(
+        raise MissingTableError(
             f"{self._dataset} has no table {table!r}; it has {', '.join(self) or 'none'}. "
             "Choose another dataset, or map the table in data/datasets.yml"
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
+from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows, listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -85,7 +85,7 @@ def order_arms(found: Sequence[str], control: object) -> tuple[str, ...]:
     """
     names = sorted({str(a) for a in found})
     if str(control) not in names:
-        raise DesignError(f"control {str(control)!r} is no arm of the data; the arms are {', '.join(names)}")
+        raise DesignError(f"control {str(control)!r} is no arm of the data; the arms are {listed(names)}")
     if len(names) < 2:
         raise DesignError(f"the only arm is {names[0]!r}; a comparison needs two")
     return (str(control), *(a for a in names if a != str(control)))

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from loyalty_research.errors import LoyaltyError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError, LoyaltyError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,9 +27,19 @@ LIMITS = {
 }
 """Environment of every process that computes: reports run side by side, and the same way twice."""
 
+_REFUSALS: tuple[type[Exception], ...] = (ArgumentError, ContractError, DesignError)
+
 
 class RunFailedError(LoyaltyError):
-    """A notebook did not run to its end, or its page did not pass the gates."""
+    """A notebook did not run to its end, or its page did not pass the gates.
+
+    Attributes:
+        refused: Whether a cell refused its data or parameters, rather than broke.
+    """
+
+    def __init__(self, text: str, *, refused: bool = False) -> None:
+        super().__init__(text)
+        self.refused = refused
 
 
 def kernel_environment(folder: Path) -> dict[str, str]:
@@ -95,7 +105,7 @@ def execute(
             coalesce_streams=True,
         )
     except PapermillExecutionError as error:
-        raise RunFailedError(_said(error)) from None
+        raise RunFailedError(_said(error), refused=error.ename in _names(_REFUSALS)) from None
     except CellTimeoutError:
         raise RunFailedError(
             f"a cell took longer than the report's timeout of {timeout} s: "
@@ -139,9 +149,14 @@ def _engine(on_cell: Callable[[int, int], None]) -> str:
 def _said(error: Any) -> str:
     """Return the error of a cell as one line; our own errors speak for themselves."""
     words = " ".join(_ANSI.sub("", error.evalue or "").split())
-    ours = {kind.__name__ for kind in _kinds(LoyaltyError)}
-    text = words if error.ename in ours and words else f"{error.ename}: {words}".rstrip(": ")
+    text = (
+        words if error.ename in _names((LoyaltyError,)) and words else f"{error.ename}: {words}".rstrip(": ")
+    )
     return f"cell {error.cell_index + 1}: {text}"
+
+
+def _names(kinds: tuple[type[Exception], ...]) -> set[str]:
+    return {found.__name__ for kind in kinds for found in _kinds(kind)}
 
 
 def _kinds(kind: type[Exception]) -> set[type[Exception]]:

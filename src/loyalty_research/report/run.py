@@ -82,7 +82,8 @@ def make_site(request: Request, console: Console) -> int:
         0 when every page is as it should be, 1 when a report failed or (checking) is not up to date.
 
     Raises:
-        LoyaltyError: On bad input or usage, before anything is written.
+        LoyaltyError: On bad input or usage, before anything is written; a parameter given by hand
+            that a notebook refuses writes nothing for that report.
     """
     catalogue = load_catalogue(find_root())
     keys_of = Keys(catalogue.root)
@@ -105,7 +106,12 @@ def make_site(request: Request, console: Console) -> int:
             if plan not in todo:
                 console.line(f"{plan.report.id}: unchanged")
         failed = run.execute(todo, jobs=request.jobs)
-        run.publish()
+        if failed or run.made or not run.refused:
+            run.publish()
+    if run.refused:
+        if not any(folder.iterdir()):
+            folder.rmdir()  # this run made it, for nothing
+        raise ArgumentError("\n".join(run.refused))
     console.line(_last_line(plans, failed, folder))
     return 1 if failed else 0
 
@@ -171,7 +177,8 @@ class _Run:
         self._manifest = manifest
         self._console = console
         self._git = manifest.git
-        self._made: set[str] = set()
+        self.made: set[str] = set()
+        self.refused: list[str] = []
 
     def execute(self, todo: Sequence[Plan], *, jobs: int) -> int:
         """Run reports, publish each as it ends; return how many failed."""
@@ -194,6 +201,11 @@ class _Run:
                     case "done":
                         ended += 1
                         self._done(plans[name], event, stages[name])
+                    case "failed" if event.get("refused") and plans[name].changed:
+                        # a parameter typed by hand that the notebook cannot use: as if refused at the start
+                        ended += 1
+                        self._console.running(name, None)
+                        self.refused.append(f"{name}: {event['message']}")
                     case "failed":
                         ended, failed = ended + 1, failed + 1
                         self._failed(plans[name], event, stages[name])
@@ -237,7 +249,7 @@ class _Run:
         entry.warnings = event["warnings"]
         entry.files = {file: keys.file_hash(stage / file) for file in names}
         self._manifest.reports[name] = entry
-        self._made.add(name)
+        self.made.add(name)
         self.publish({file: stage / file for file in names}, remove=[f"failed/{name}.ipynb"])
         self._console.running(name, None)
         found = len(entry.findings)
@@ -305,7 +317,7 @@ class _Run:
         self._site.commit({**files, **site_files}, remove=remove)
 
     def _fresh(self, name: str, entry: Entry) -> bool:
-        if name in self._made:
+        if name in self.made:
             return True
         report = self._catalogue.reports[name]
         try:

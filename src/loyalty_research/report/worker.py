@@ -47,7 +47,7 @@ def run_job(job: dict[str, Any], send: Callable[[dict[str, Any]], None]) -> None
         )
         result = _stage_page(job, _tidied(job, raw), stage)
     except RunFailedError as error:
-        result = _failed(job, str(error), raw)
+        result = {**_failed(job, str(error), raw), "refused": error.refused}
     except Exception as error:  # noqa: BLE001 - whatever it is, it is this report that failed
         result = _failed(job, f"{type(error).__name__}: {' '.join(str(error).split())}", raw)
     raw.unlink(missing_ok=True)

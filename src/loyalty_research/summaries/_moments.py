@@ -262,7 +262,7 @@ def _pilot(frame: nw.LazyFrame[Any], plan: _Plan, schema: Mapping[str, Any]) -> 
     head = frame.select(_value(name, schema).alias(name) for name in names).head(_PILOT_ROWS).collect()
     shift = {}
     for name in names:
-        kept = [v for v in head[name].to_list() if v is not None and math.isfinite(v)]
+        kept = [v for v in head[name].drop_nulls().to_list() if math.isfinite(v)]
         shift[name] = float(np.mean(kept)) if kept else 0.0
     return shift
 
