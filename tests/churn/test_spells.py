@@ -173,3 +173,8 @@ def test_time_varying_tier_is_called_a_choice():
     assert (
         "Customers choose this themselves (member)" in CoxPH().fit(data, covariates=["is_member"]).verdict()
     )
+
+
+def test_identifiers_of_another_type_are_refused(accounts):
+    with pytest.raises(ContractError, match="1 of 2 rows match only as text"):
+        accounts.time_varying(spells(("1", 10, None), ("nobody", 10, None)))

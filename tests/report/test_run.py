@@ -235,7 +235,9 @@ def test_bad_data_end_in_one_message_with_nothing_written(project):
 
 def test_a_parameter_that_the_notebook_refuses_writes_nothing(project, good):
     refuse = "if days < 1:\n    raise lr.ArgumentError(f'days must be at least 1; got {days}')"
-    project.add("first", IMPORT, refuse, *good[1:], parameters="days: int = 5  # how many\n")
+    project.add(
+        "first", IMPORT, refuse, *good[1:], parameters="days: int = 5  # how many\nsize: int = 5  # rows\n"
+    )
     done = project.run("report", "-p", "days=-5")
     assert done.returncode == 2
     assert "days must be at least 1; got -5" in done.stderr

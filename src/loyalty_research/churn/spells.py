@@ -176,6 +176,13 @@ def split_at_spells(data: F, spells: Any, *, covariate: str, outside: object) ->
         raise ContractError(f"the data already have a column {covariate}; choose another name")
     read = _read_spells(spells, "memberships")
     place = data.keys.get_indexer(pd.Index(read["customer_id"]))
+    if (place < 0).all():
+        alike = int((data.keys.astype(str).get_indexer(read["customer_id"].astype(str)) >= 0).sum())
+        if alike:
+            raise ContractError(
+                f"memberships: customer_id is of another type than that of the customers followed; {alike:,} of "
+                f"{len(read):,} rows match only as text: give both the same type"
+            )
     read = read[place >= 0]
     customer = place[place >= 0]
     origin = data.origin.astype("datetime64[D]").astype(np.int64)[customer]

@@ -7,6 +7,7 @@ from it in ``Dataset.truth``, so that an estimator can be held against the answe
 from __future__ import annotations
 
 import sys
+from numbers import Integral
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -90,12 +91,12 @@ def simulate(kind: str, *, customers: int, seed: int, **truth: Any) -> Dataset:
     if kind not in _SCHEMES:
         raise ArgumentError(f"there is no programme {kind!r} to simulate; there is {', '.join(KINDS)}")
     for name, value, least in (("customers", customers, 20), ("seed", seed, 0)):
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ArgumentError(f"{name} must be a whole number, at least {least}; got {value!r}")
     parameters, make = _SCHEMES[kind]
     if parameters is CardTruth:
         truth = preset(truth)
-    return make(read_truth(parameters, kind, truth), customers=customers, seed=seed)
+    return make(read_truth(parameters, kind, truth), customers=int(customers), seed=int(seed))
 
 
 class _CallableModule(ModuleType):
