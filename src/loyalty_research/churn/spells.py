@@ -177,7 +177,7 @@ def split_at_spells(data: F, spells: Any, *, covariate: str, outside: object) ->
     read = _read_spells(spells, "memberships")
     place = data.keys.get_indexer(pd.Index(read["customer_id"]))
     if (place < 0).all():
-        alike = int((data.keys.astype(str).get_indexer(read["customer_id"].astype(str)) >= 0).sum())
+        alike = int((data.keys.astype(str).get_indexer(pd.Index(read["customer_id"].astype(str))) >= 0).sum())
         if alike:
             raise ContractError(
                 f"memberships: customer_id is of another type than that of the customers followed; {alike:,} of "
