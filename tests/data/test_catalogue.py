@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from loyalty_research.data import catalogue
+from loyalty_research.data import catalogue, open_dataset
 from loyalty_research.data.catalogue import define, find_project, list_datasets, source_key
 from loyalty_research.data.definitions import as_date
 from loyalty_research.errors import ArgumentError, ContractError, MissingExtraError
@@ -64,6 +64,12 @@ def test_shipped_definitions_are_sound(root):
         assert found.description.endswith("."), name
     assert "imulated" in define("grocery", root).description
     assert "real" in define("cdnow", root).description.lower()
+
+
+@pytest.mark.parametrize("name", [None, 3, ["cdnow"]])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(ArgumentError, match="a dataset's name or a path; got"):
+        open_dataset(name)
 
 
 def test_an_unknown_name_lists_the_known_ones_and_the_close_one(project):

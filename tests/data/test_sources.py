@@ -46,7 +46,7 @@ def test_compressed_and_other_encodings(project):
     made = mine(project, "units: {from: latin.csv, encoding: latin-1}")
     assert made.frame("units")["arm"].tolist() == ["ñ", "ü"]
     report = check_dataset("latin.csv")
-    assert report.to_frame()["rule"].tolist()[:1] == ["malformed_line"]
+    assert report.to_frame()["rule"].tolist()[:1] == ["wrong_encoding"]
     assert report.to_frame()["first_rows"][0] == (2, 3)
 
 
@@ -109,6 +109,21 @@ def test_lines_that_are_no_rows_are_named(project):
     assert written["line"].tolist() == ["b", "e,2,3", '"f"g,5']
     (counts,) = report.quarantined
     assert (counts.rows, counts.kept, counts.set_aside) == (6, 3, 3)
+
+
+def test_a_line_in_another_encoding_is_told_apart_and_mended_by_declaring_it(project):
+    (project.root / "u.csv").write_bytes("arm,x\ncaf\u00e9,1\nb,2,3\nb,4\n".encode("latin-1"))
+    report = check_dataset("u.csv", quarantine="bad.parquet")
+    assert [(v.rule, v.count, v.first_rows) for v in report.violations] == [
+        ("malformed_line", 1, (3,)),
+        ("wrong_encoding", 1, (2,)),
+    ]
+    assert "latin-1" in report.violations[1].mend
+    reasons = pd.read_parquet("bad.parquet").sort_values("row")["reasons"].map(list).tolist()
+    assert reasons == [["wrong_encoding: invalid encoding"], ["malformed_line: too many columns"]]
+    (project.root / "u.csv").write_bytes("arm,x\ncaf\u00e9,1\nb,4\n".encode("latin-1"))
+    project.define("mine: {tables: {units: {from: u.csv, encoding: latin-1}}}")
+    assert open_dataset("mine").frame("units")["arm"].tolist() == ["caf\u00e9", "b"]
 
 
 def test_whitespace_separated_text(project):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from loyalty_research.data.contract import TABLES
 from loyalty_research.data.definitions import CATALOGUE, Definition, as_date, read_definition
-from loyalty_research.errors import ContractError, MissingExtraError
+from loyalty_research.errors import ArgumentError, ContractError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -190,8 +190,11 @@ def check_declared(name_or_path: str | Path) -> None:
     it is set, nothing else can be opened, so that a page's declared inputs are all of its inputs.
 
     Raises:
+        ArgumentError: When it is neither text nor a path.
         ContractError: When the name is not among the declared ones.
     """
+    if not isinstance(name_or_path, str | Path):
+        raise ArgumentError(f"name_or_path must be a dataset's name or a path; got {name_or_path!r}")
     declared = os.environ.get(DECLARED_INPUTS)
     if declared is None:
         return

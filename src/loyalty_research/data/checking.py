@@ -13,7 +13,7 @@ from loyalty_research.data.check_report import CheckReport, Quarantined, Violati
 from loyalty_research.data.contract import CURRENCIES, TABLES
 from loyalty_research.data.expressions import quote
 from loyalty_research.data.raw import FILE, ROW, literal
-from loyalty_research.data.rules import CODES, KNOWN, ORDER, Context, duplicate_rule, rules_for
+from loyalty_research.data.rules import CODES, KNOWN, LINE_CODES, ORDER, Context, duplicate_rule, rules_for
 from loyalty_research.data.staging import PART
 from loyalty_research.data.text_files import line_numbers
 
@@ -134,18 +134,25 @@ def _check_table(
 
 
 def _malformed(staged: Staged) -> list[Violation]:
+    """Return what is wrong with lines that are no rows: bad bytes apart from wrong fields."""
     several = sum(max(len(raw.files), 1) for raw in staged.raws) > 1
-    lines: list[int | str] = [
-        f"{raw.files[item.file].name}:{item.line}" if several else item.line
-        for raw in staged.raws
-        for item in raw.malformed
-    ]
-    if not lines:
-        return []
-    severity, mend = CODES["malformed_line"]
-    first = tuple(lines[:_FIRST])
+    lines: dict[str, list[int | str]] = {code: [] for code in LINE_CODES}
+    for raw in staged.raws:
+        for item in raw.malformed:
+            lines[item.code].append(f"{raw.files[item.file].name}:{item.line}" if several else item.line)
     return [
-        Violation(staged.table.name, "", "malformed_line", severity, len(lines), first, mend, in_lines=True)
+        Violation(
+            staged.table.name,
+            "",
+            code,
+            CODES[code][0],
+            len(found),
+            tuple(found[:_FIRST]),
+            CODES[code][1],
+            in_lines=True,
+        )
+        for code, found in lines.items()
+        if found
     ]
 
 
@@ -180,7 +187,7 @@ def _settle(loaded: Loaded, staged: Staged, rules: Sequence[Rule], frame: nw.Laz
 
 def _table_level(violation: Violation, policy: TableDefinition) -> bool:
     """Whether leaving rows out would not mend it."""
-    if violation.rule == "malformed_line":
+    if violation.rule in LINE_CODES:
         # an order whose line cannot be read would come out too small
         return bool(policy.group_by)
     return violation.rule in {"missing_column", "empty_table", "unreadable"}

@@ -371,6 +371,7 @@ def open_dataset(name_or_path: str | Path, *, as_of: dt.date | str | None = None
         as_of: View the data as they were known at the end of this day.
 
     Raises:
+        ArgumentError: When name_or_path is neither text nor a path, or as_of is no day.
         ContractError: When there is no such dataset, or its rows break the contract.
 
     Examples:

@@ -117,8 +117,8 @@ def _bad_lines(loaded: Loaded, staged: Staged) -> str:
         [
             [source for source, _ in items],
             [item.line for _, item in items],
-            [item.problem for _, item in items],
+            [f"{item.code}: {item.problem}" for _, item in items],
             [item.text for _, item in items],
         ],
     )
-    return f"SELECT {literal(staged.table.name)}, source, place, ['malformed_line: ' || problem], NULL, line FROM {name}"
+    return f"SELECT {literal(staged.table.name)}, source, place, [problem], NULL, line FROM {name}"

@@ -13,6 +13,7 @@ __all__ = ["FILE", "ROW", "Malformed", "Raw", "literal", "reason"]
 
 ROW: Final = "__row"
 FILE: Final = "__file"
+_BAD_BYTES: Final = ("invalid encoding", "invalid unicode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,11 @@ class Malformed:
     line: int
     problem: str
     text: str
+
+    @property
+    def code(self) -> str:
+        """The rule that the line breaks."""
+        return "wrong_encoding" if self.problem in _BAD_BYTES else "malformed_line"
 
 
 @dataclass(slots=True)

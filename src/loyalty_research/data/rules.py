@@ -26,6 +26,7 @@ __all__ = ["CODES", "Context", "Rule", "duplicate_rule", "rules_for"]
 Severity = Literal["error", "warning"]
 KNOWN: Final = "__known_"
 ORDER: Final = ("__part", "__file", "__row")
+LINE_CODES: Final = ("malformed_line", "wrong_encoding")
 
 CODES: Final[dict[str, tuple[Severity, str]]] = {
     # about a whole table
@@ -33,6 +34,7 @@ CODES: Final[dict[str, tuple[Severity, str]]] = {
     "missing_column": ("error", "map a source column to it in data/datasets.yml, or add it to the file"),
     "empty_table": ("error", "the source has no rows; take the table out or fill it"),
     "malformed_line": ("error", "give the line as many fields as the header has, with quotes in pairs"),
+    "wrong_encoding": ("error", "save the file as UTF-8, or declare its encoding, for example latin-1"),
     # about a cell
     "null_required": ("error", "fill it in, or leave the row out of the source"),
     "not_a_timestamp": ("error", "write ISO 8601 (2024-12-31 18:30), or declare datetime_format"),
