@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn.words import covariate_words
+from loyalty_research.data.customers import customer_column
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Result, Row
 from loyalty_research.i18n import message, number
@@ -91,10 +92,7 @@ def _add_segment(data: ChurnData, segment: str, customers: pd.DataFrame | None, 
         if customers is not None:
             known += [str(c) for c in customers.columns if c != "customer_id"]
         raise ArgumentError(f"there is no segment {segment!r}; choose among {', '.join(known)}")
-    twice = int(customers["customer_id"].duplicated().sum())
-    if twice:
-        raise ContractError(f"customers: {twice:,} rows repeat a customer_id; keep one row per customer")
-    values = customers.set_index("customer_id")[[segment]]
+    values = customer_column(customers, segment).to_frame()
     if data.keys is not None:
         values = values.reindex(data.keys)
     column = values[segment]

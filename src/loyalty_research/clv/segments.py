@@ -9,6 +9,7 @@ import pandas as pd
 
 from loyalty_research.clv._discount import YEAR
 from loyalty_research.clv._frames import histories_of, unit_of
+from loyalty_research.data.customers import customer_column
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.i18n import message
 
@@ -131,16 +132,7 @@ def customer_segments(
         return SEGMENTS[by](df)
     if by == "customer_id":
         raise ArgumentError("customer_id names customers, not a segment; choose another column")
-    missing = [name for name in ("customer_id", by) if name not in customers.columns]
-    if missing:
-        raise ContractError(
-            f"customers: missing column{'s' if len(missing) > 1 else ''} {', '.join(missing)}; it has "
-            f"{', '.join(map(str, customers.columns))}"
-        )
-    twice = int(customers["customer_id"].duplicated().sum())
-    if twice:
-        raise ContractError(f"customers: {twice:,} rows repeat a customer_id; keep one row per customer")
-    values = customers.set_index("customer_id")[by].reindex(df.index)
+    values = customer_column(customers, by).reindex(df.index)
     return _labels(_banded(values, by), df.index, by)
 
 
