@@ -100,6 +100,7 @@ def _summarise(options: argparse.Namespace) -> int:
         unit=options.unit,
         inactivity_days=options.inactivity_days,
         period=options.period,
+        calibration_end=options.calibration_end,
         as_of=options.as_of,
         out=options.out,
         force=options.force,
@@ -316,6 +317,12 @@ def _add_summarise(commands: argparse._SubParsersAction[argparse.ArgumentParser]
     )
     parser.add_argument(
         "--period", choices=["W", "M", "Q"], default="M", help="cohorts: calendar period (default: M)"
+    )
+    parser.add_argument(
+        "--calibration-end",
+        metavar="DAY",
+        help="purchases: last day to fit to, later ones are held out; none for no holdout "
+        "(default: the dataset's own)",
     )
     parser.add_argument("--as-of", metavar="DAY", help="last day to observe, such as 2024-12-31")
     parser.add_argument("--force", action="store_true", help="write over earlier files")

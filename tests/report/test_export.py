@@ -63,7 +63,8 @@ def shop(tmp_path):
 
 
 def summarised(name, out, **changes):
-    asked = {"summaries": None, "unit": "D", "inactivity_days": 60, "period": "M", "as_of": None}
+    asked = {"summaries": None, "unit": "D", "inactivity_days": 60, "period": "M"}
+    asked |= {"calibration_end": None, "as_of": None}
     said = []
     export.write_summaries(name, **{**asked, "out": out, "force": False, "say": said.append, **changes})
     return said
@@ -92,6 +93,26 @@ def test_summaries_are_replaced_only_when_asked(shop, tmp_path):
     with pytest.raises(ArgumentError, match="is there already"):
         summarised(shop, out)
     summarised(shop, out, force=True)
+
+
+def test_the_holdout_is_the_datasets_own_another_or_none(tmp_path):
+    def frame(**changes):
+        (line,) = summarised("cdnow-sample", tmp_path, force=True, **changes)
+        return line, pd.read_parquet(tmp_path / "purchases.parquet")
+
+    line, own = frame()
+    assert "fitted to 1997-09-30, held out after it" in line
+    assert own["duration_holdout"].eq(273).all()
+    line, other = frame(calibration_end="1997-12-31")
+    assert "1997-12-31" in line
+    assert other["duration_holdout"].eq(181).all()
+    line, whole = frame(calibration_end="none")
+    assert line.endswith(" rows")
+    assert "duration_holdout" not in whole
+    # a repeat purchase is counted on one side of the split
+    assert whole["frequency"].sum() == (own["frequency"] + own["frequency_holdout"]).sum()
+    with pytest.raises(ArgumentError, match="calibration_end must be a day"):
+        frame(calibration_end="soon")
 
 
 def test_summaries_need_transactions(tmp_path):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from loyalty_research.errors import ArgumentError, ContractError
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
 
     import pandas as pd
@@ -93,6 +94,7 @@ def write_summaries(
     unit: str,
     inactivity_days: int,
     period: str,
+    calibration_end: str | None,
     as_of: str | None,
     out: Path,
     force: bool,
@@ -106,6 +108,8 @@ def write_summaries(
         unit: Unit of purchases, ``"D"`` or ``"W"``.
         inactivity_days: A longer gap counts as inactivity.
         period: Period of cohorts.
+        calibration_end: Last day of the purchases that models are fitted to; the dataset's own when
+            None, no holdout for ``"none"``.
         as_of: Last day to observe, or None for the dataset's own.
         out: Folder to write to.
         force: Replace files that are there.
@@ -125,13 +129,25 @@ def write_summaries(
     dataset = open_dataset(name, as_of=as_of)
     if not dataset.has("transactions"):
         raise ContractError(f"dataset {name} has no table transactions, which summaries are made from")
-    frames = {s: _summary(dataset, s, unit, inactivity_days, period) for s in chosen}
+    split = _split(dataset, calibration_end)
+    frames = {s: _summary(dataset, s, unit, inactivity_days, period, split) for s in chosen}
     for summary, frame in frames.items():
         _write_frame(frame, targets[summary])
-        say(f"{targets[summary]}: {len(frame):,} rows")
+        cut = f"; fitted to {split}, held out after it" if summary == "purchases" and split else ""
+        say(f"{targets[summary]}: {len(frame):,} rows{cut}")
 
 
-def _summary(dataset: Dataset, summary: str, unit: str, inactivity_days: int, period: str) -> pd.DataFrame:
+def _split(dataset: Dataset, asked: str | None) -> dt.date | None:
+    from loyalty_research.data.definitions import as_date
+
+    if asked is None:
+        return dataset.calibration_end
+    return None if asked == "none" else as_date(asked, "calibration_end")
+
+
+def _summary(
+    dataset: Dataset, summary: str, unit: str, inactivity_days: int, period: str, split: dt.date | None
+) -> pd.DataFrame:
     from loyalty_research import summaries
 
     orders = dataset.tables["transactions"]
@@ -140,7 +156,7 @@ def _summary(dataset: Dataset, summary: str, unit: str, inactivity_days: int, pe
         return summaries.purchases(
             orders,
             unit=unit,  # type: ignore[arg-type]
-            calibration_end=dataset.calibration_end,
+            calibration_end=split,
             observation_end=dataset.as_of,
         ).reset_index()
     if summary == "inactivity_gaps":
