@@ -34,6 +34,7 @@ from loyalty_research.comparison.weighting import (
 )
 from loyalty_research.stats.multiplicity import adjust_p_values
 from loyalty_research.stats.proportions import ExactTest, difference_in_proportions, exact_test
+from loyalty_research.stats.spending import GroupSequentialBounds, group_sequential_bounds
 
 __all__ = [
     "DESIGNS",
@@ -45,6 +46,7 @@ __all__ = [
     "Comparison",
     "ComparisonResult",
     "ExactTest",
+    "GroupSequentialBounds",
     "Mean",
     "Metric",
     "NoGroupsError",
@@ -66,6 +68,7 @@ __all__ = [
     "entropy_balancing",
     "exact_test",
     "find_units",
+    "group_sequential_bounds",
     "inverse_probability_weighting",
     "minimal_detectable_effect",
     "overlap_weighting",
