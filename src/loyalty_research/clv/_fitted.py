@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from loyalty_research.clv._newton import maximise
+from loyalty_research.clv._newton import maximise, penalised
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Estimate, Result, Row
 from loyalty_research.i18n import message, messages
@@ -126,16 +126,8 @@ class FittedModel:
             shift: What the change of units adds to the log-likelihood.
         """
         strength = self.penalizer
-
-        def penalised(theta: Array) -> tuple[float, Array, Array]:
-            scaled = np.exp(theta)
-            value, gradient, hessian = derivatives(scaled)
-            slope = scaled * gradient
-            bend = np.outer(scaled, scaled) * hessian + np.diag(slope)
-            value -= strength * float(theta @ theta)
-            return value, slope - 2 * strength * theta, bend - 2 * strength * np.eye(len(theta))
-
-        best = maximise(penalised, np.log(start), names=self.names, model=type(self).__name__)
+        objective = penalised(derivatives, strength)
+        best = maximise(objective, np.log(start), names=self.names, model=type(self).__name__)
         plain = best.value + strength * float(best.theta @ best.theta)
         self._keep(best.theta + np.log(units), np.linalg.inv(best.information), plain + shift)
         self.iterations_, self.route_ = best.iterations, best.route

@@ -13,10 +13,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from loyalty_research.clv._core import Derivatives
+
     Array = NDArray[Any]
     Objective = Callable[[Array], tuple[float, Array, Array]]
 
-__all__ = ["Optimum", "maximise"]
+__all__ = ["Optimum", "maximise", "penalised"]
 
 _DECREMENT = 1e-14  # in squared standard errors: the next step would move parameters by 1e-7 of one
 _CLOSE = 1e-8  # a ten-thousandth of a standard error away
@@ -40,6 +42,25 @@ class Optimum(NamedTuple):
     information: Array
     iterations: int
     route: str
+
+
+def penalised(derivatives: Derivatives, strength: float) -> Objective:
+    """Turn a log-likelihood of natural parameters into an objective of their logs.
+
+    Args:
+        derivatives: Natural parameters (k,) to value, gradient (k,) and Hessian (k, k).
+        strength: Penalty on the squared log parameters.
+    """
+
+    def objective(theta: Array) -> tuple[float, Array, Array]:
+        natural = np.exp(theta)
+        value, gradient, hessian = derivatives(natural)
+        slope = natural * gradient
+        bend = np.outer(natural, natural) * hessian + np.diag(slope)
+        value -= strength * float(theta @ theta)
+        return value, slope - 2 * strength * theta, bend - 2 * strength * np.eye(len(theta))
+
+    return objective
 
 
 def _ascent(gradient: Array, hessian: Array) -> tuple[Array, float]:
