@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.clv._core import Derivatives
+    from loyalty_research.clv._core import Derivatives, Parameters
 
     Array = NDArray[Any]
     Coin = Literal[0, 1]
@@ -41,6 +41,7 @@ __all__ = [
     "log_likelihood",
     "probability_alive",
     "purchase_count_pmf",
+    "row_terms",
     "simulate",
 ]
 
@@ -156,7 +157,57 @@ def log_likelihood(parameters: Array, data: Histories, coin: Coin) -> tuple[floa
     return float(value), gradient, np.triu(hessian) + np.triu(hessian, 1).T
 
 
-def probability_alive(parameters: Array, x: Array, recency: Array, T: Array, coin: Coin) -> Array:
+def row_terms(
+    parameters: Parameters, x: Array, recency: Array, T: Array, coin: Coin
+) -> tuple[Array, Array, Array]:
+    """Return each row's log-likelihood with gradient and Hessian in r, alpha, a, b.
+
+    Args:
+        parameters: r, alpha, a, b, each a number or of shape (n,).
+        x: Repeat purchases, shape (n,).
+        recency: Time of the last one, shape (n,).
+        T: Time observed, shape (n,).
+        coin: 0 for BG/NBD, 1 for MBG/NBD.
+
+    Returns:
+        Value (n,), gradient (4, n), Hessian (4, 4, n).
+    """
+    r, alpha, a, b = (np.broadcast_to(np.asarray(v, dtype=float), x.shape) for v in parameters)
+    ends, shape, end = b + x + coin, r + x, alpha + T
+    value = special.gammaln(shape) - special.gammaln(r) + special.betaln(a, ends) - special.betaln(a, b)
+    value += r * np.log(alpha) - shape * np.log(end)
+    all_digits = digamma(a + b) - digamma(a + ends)
+    gradient, hessian = np.zeros((4, len(x))), np.zeros((4, 4, len(x)))
+    gradient[0] = digamma(shape) - digamma(r) + np.log(alpha / end)
+    gradient[1] = r / alpha - shape / end
+    gradient[2] = all_digits
+    gradient[3] = all_digits + digamma(ends) - digamma(b)
+    total = trigamma(a + b) - trigamma(a + ends)
+    hessian[0, 0] = trigamma(shape) - trigamma(r)
+    hessian[0, 1] = 1 / alpha - 1 / end
+    hessian[1, 1] = shape / end**2 - r / alpha**2
+    hessian[2, 2] = hessian[2, 3] = total
+    hessian[3, 3] = total + trigamma(ends) - trigamma(b)
+
+    tossed = x + coin > 0
+    last, stays = alpha + recency, np.where(tossed, ends - 1, 1.0)
+    gap, tilt = np.log(end / last), 1 / end - 1 / last
+    u = np.where(tossed, np.log(a / stays) + shape * gap, -np.inf)
+    gone = special.expit(u)
+    value += np.logaddexp(0.0, u)
+    slopes = np.stack([gap, shape * tilt, 1 / a, -1 / stays])
+    gradient += slopes * gone
+    hessian += slopes[:, None] * slopes[None, :] * (gone * (1 - gone))
+    hessian[0, 1] += gone * tilt
+    hessian[1, 1] += gone * shape * (1 / last**2 - 1 / end**2)
+    hessian[2, 2] -= gone / a**2
+    hessian[3, 3] += gone / stays**2
+    for i, j in zip(*np.tril_indices(4, -1), strict=True):
+        hessian[i, j] = hessian[j, i]
+    return value, gradient, hessian
+
+
+def probability_alive(parameters: Parameters, x: Array, recency: Array, T: Array, coin: Coin) -> Array:
     """Return P(alive at T | x, t_x, T) of each row, shape (n,).
 
     BG/NBD gives exactly 1 to a customer without repeat purchase: no coin was tossed.
@@ -164,7 +215,7 @@ def probability_alive(parameters: Array, x: Array, recency: Array, T: Array, coi
     References:
         Fader, Hardie and Lee (2008), Computing P(alive) Using the BG/NBD Model, equation 1.
     """
-    r, alpha, a, b = (float(v) for v in parameters)
+    r, alpha, a, b = parameters
     tossed = x + coin > 0
     stays = np.where(tossed, b + x + coin - 1, 1.0)
     odds = np.log(a / stays) + (r + x) * np.log((alpha + T) / (alpha + recency))
@@ -172,7 +223,7 @@ def probability_alive(parameters: Array, x: Array, recency: Array, T: Array, coi
 
 
 def alive_purchases(
-    parameters: Array,
+    parameters: Parameters,
     x: Array,
     T: Array,
     *,
@@ -189,7 +240,7 @@ def alive_purchases(
     which Euler's transformation makes every factor moderate.
 
     Args:
-        parameters: r, alpha, a, b, shape (4,).
+        parameters: r, alpha, a, b, each a number or of shape (n,).
         x: Repeat purchases, shape (n,).
         T: Time observed, shape (n,).
         coin: 0 for BG/NBD, 1 for MBG/NBD.
@@ -197,12 +248,13 @@ def alive_purchases(
         factors: Weight of each panel.
         decay: Continuous discount rate per model unit.
     """
-    r, alpha, a, b = (float(v) for v in parameters)
+    r, alpha, a, b = parameters
     rest = a + b + coin - r - 1
+    alike = not any(np.ndim(v) for v in parameters)
     levels, where = np.unique(x, return_inverse=True)
 
     def density(y: Array) -> Array:
-        if len(y) and (y == y[0]).all():
+        if alike and len(y) and (y == y[0]).all():
             z = np.full_like(levels, -np.expm1(-y[0]))
             curve = gauss_2f1(a, rest, a + b + coin + levels, z, purchases=levels)[where]
         else:
@@ -212,14 +264,14 @@ def alive_purchases(
     return integrate_rate(density, alpha + T, edges=edges, factors=factors, decay=decay)
 
 
-def purchase_count_pmf(parameters: Array, n: Array, t: Array, coin: Coin) -> Array:
+def purchase_count_pmf(parameters: Parameters, n: Array, t: Array, coin: Coin) -> Array:
     """Return P(X(t) = n) for a new customer; ``n`` and ``t`` of one shape.
 
     References:
         Fader, Hardie and Lee (2005), equation 8. The sum in its last term is the lower tail of
         a negative binomial, an incomplete beta function.
     """
-    r, alpha, a, b = (float(v) for v in parameters)
+    r, alpha, a, b = parameters
     log_miss, share = np.log(alpha / (alpha + t)), t / (alpha + t)
     log_count = (
         special.gammaln(r + n)
@@ -239,7 +291,7 @@ def purchase_count_pmf(parameters: Array, n: Array, t: Array, coin: Coin) -> Arr
 
 def simulate(
     generator: np.random.Generator,
-    parameters: Array,
+    parameters: Parameters,
     x: Array,
     recency: Array,
     T: Array,
@@ -248,7 +300,7 @@ def simulate(
     coin: Coin,
 ) -> Array:
     """Draw the purchases each customer makes in (T, T + t], shape (n,)."""
-    r, alpha, a, b = (float(v) for v in parameters)
+    r, alpha, a, b = parameters
     alive = generator.random(len(x)) < probability_alive(parameters, x, recency, T, coin)
     rate = generator.gamma(r + x) / (alpha + T)
     leaving = generator.beta(a, b + coin + x)
@@ -275,6 +327,7 @@ def core(coin: Coin) -> Core:
         names=("r", "alpha", "a", "b"),
         times=(1,),
         objective=objective,
+        terms=partial(row_terms, coin=coin),
         start=_start,
         alive=partial(probability_alive, coin=coin),
         purchases=partial(alive_purchases, coin=coin),

@@ -10,7 +10,7 @@ import numpy as np
 from loyalty_research.clv._frames import group_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
     Derivatives = Callable[[Array], tuple[float, Array, Array]]
+    Parameters = Array | Sequence[float | Array]
 
 __all__ = ["Core", "jacobian"]
 
@@ -26,11 +27,16 @@ __all__ = ["Core", "jacobian"]
 class Core:
     """The numbers behind a model of purchases.
 
+    Parameters are one array, or a sequence of numbers and arrays of shape (n,) where they differ
+    between rows, as with covariates.
+
     Attributes:
         names: Parameter names, in the order of every parameter array.
         times: Positions of the parameters that carry the time unit.
         objective: ``(x, t_x, T, weight)`` to a function of the parameters that returns the
             log-likelihood, its gradient and its Hessian.
+        terms: ``(parameters, x, t_x, T)`` to each row's log-likelihood (n,), gradient (k, n) and
+            Hessian (k, k, n), where every parameter may differ between rows.
         start: ``(x, T, weight)`` to parameters to start from.
         alive: ``(parameters, x, t_x, T)`` to P(alive at T).
         purchases: ``(parameters, x, T, edges=, factors=, decay=)`` to the discounted expected
@@ -43,29 +49,32 @@ class Core:
     names: tuple[str, ...]
     times: tuple[int, ...]
     objective: Callable[[Array, Array, Array, Array], Derivatives]
+    terms: Callable[[Parameters, Array, Array, Array], tuple[Array, Array, Array]]
     start: Callable[[Array, Array, Array], Array]
-    alive: Callable[[Array, Array, Array, Array], Array]
+    alive: Callable[[Parameters, Array, Array, Array], Array]
     purchases: Callable[..., Array]
-    pmf: Callable[[Array, Array, Array], Array]
+    pmf: Callable[[Parameters, Array, Array], Array]
     simulate: Callable[..., Array]
 
-    def expected(self, parameters: Array, t: Array) -> Array:
+    def expected(self, parameters: Parameters, t: Array) -> Array:
         """Return E[X(t)] of a new customer, shape of ``t`` (one dimension)."""
         zero = np.zeros_like(t)
-        born = self.alive(parameters, zero[:1], zero[:1], zero[:1]) if len(t) else zero
+        one = zero if any(np.ndim(v) for v in parameters) else zero[:1]
+        born = self.alive(parameters, one, one, one)
         return np.asarray(born * self.purchases(parameters, zero, zero, edges=(0.0, t)), dtype=float)
 
     def conditional(
-        self, parameters: Array, x: Array, recency: Array, T: Array, panels: Discounting
+        self, parameters: Parameters, x: Array, recency: Array, T: Array, panels: Discounting
     ) -> Array:
         """Return discounted expected purchases after T of each row, shape (n,).
 
-        What a live customer will buy depends on x and T alone, so it is worked out once for each
-        distinct pair and P(alive) once for each row.
+        What a live customer will buy depends on x, T and the parameters alone, so it is worked out
+        once for each distinct combination and P(alive) once for each row.
         """
-        first, where = group_rows(x, T)
+        differing = [np.asarray(v) for v in parameters if np.ndim(v)]
+        first, where = group_rows(x, T, *differing)
         ahead = self.purchases(
-            parameters,
+            [np.asarray(v)[first] if np.ndim(v) else v for v in parameters],
             x[first],
             T[first],
             edges=panels.edges,

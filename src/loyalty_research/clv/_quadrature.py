@@ -36,28 +36,29 @@ def legendre(points: int) -> tuple[Array, Array]:
     return (nodes + 1) / 2, weights / 2
 
 
-def _series(a: float, b: float, c: Array, z: Array) -> Array:
+def _series(a: float | Array, b: float | Array, c: Array, z: Array) -> Array:
     """Sum the power series of 2F1 until its terms no longer count."""
+    largest = float(np.max(np.abs(b), initial=0.0))
     total, term = np.ones_like(z), np.ones_like(z)
     for k in range(_TERMS):
         term = term * ((a + k) * (b + k) / (k + 1)) * z / (c + k)
         total += term
-        if k > abs(b) and np.all(np.abs(term) <= 1e-17 * np.abs(total)):
+        if k > largest and np.all(np.abs(term) <= 1e-17 * np.abs(total)):
             return total
     raise ConvergenceError(
-        f"the hypergeometric series did not settle in {_TERMS:,} terms (a = {a:.3g}, b = {b:.3g})"
+        f"the hypergeometric series did not settle in {_TERMS:,} terms (b up to {largest:.3g})"
     )
 
 
-def gauss_2f1(a: float, b: float, c: Array, z: Array, *, purchases: Array) -> Array:
+def gauss_2f1(a: float | Array, b: float | Array, c: Array, z: Array, *, purchases: Array) -> Array:
     """Return 2F1(a, b; c; z) for z in [0, 1) and c - a - b > 1.
 
     scipy answers for customers with few purchases; for the others the plain series is as quick
     and does not break down where c - a - b is an integer.
 
     Args:
-        a: First upper parameter.
-        b: Second upper parameter.
+        a: First upper parameter, a number or of shape (n,).
+        b: Second upper parameter, likewise.
         c: Lower parameter, shape (n,).
         z: Argument, shape (n,).
         purchases: Purchases behind each row, which grow with c, shape (n,).
@@ -68,8 +69,9 @@ def gauss_2f1(a: float, b: float, c: Array, z: Array, *, purchases: Array) -> Ar
     if not many.any():
         return np.asarray(hyp2f1(a, b, c, z), dtype=float)
     out = np.empty(np.broadcast(c, z).shape)
-    out[~many] = hyp2f1(a, b, c[~many], z[~many])
-    out[many] = _series(a, b, c[many], z[many])
+    first, second = (np.broadcast_to(v, out.shape) for v in (a, b))
+    out[~many] = hyp2f1(first[~many], second[~many], c[~many], z[~many])
+    out[many] = _series(first[many], second[many], c[many], z[many])
     return out
 
 
