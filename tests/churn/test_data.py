@@ -32,7 +32,7 @@ def intervals(**changes):
         ({"start": [-1, 30, 0, 10]}, r"start is negative in 1 row \(at position 0\)"),
         ({"start": [0, 20, 0, 10]}, r"overlap in 1 row \(at position 1\)"),
         ({"event": [1, 1, 0, 1]}, r"begin after their customer's event in 1 row \(at position 1\)"),
-        ({"event": [0, 2, 0, 1]}, r"event must be 0 \(still there\) or 1 \(left\).*position 1"),
+        ({"event": [0, 2.5, 0, 1]}, r"event must be 0 \(still there\) or 1 \(left\).*position 1"),
         ({"event": [0, np.nan, 0, 1]}, r"event is missing in 1 row \(at position 1\)"),
         ({"stop": [30.0, np.inf, 45, 60]}, r"stop is infinite in 1 row \(at position 1\)"),
         ({"w": [1, np.inf, 2, 1]}, r"w must be positive and finite; it is not in 1 row \(at position 1\)"),

@@ -177,7 +177,7 @@ def test_an_unreached_median_has_no_value_and_an_open_interval():
     [
         (([1, 2], [1, 2]), "event must be 0 or 1"),
         (([1, np.nan], [1, 0]), "duration is not finite in 1 row"),
-        (([1, 0], [1, 0]), "duration must exceed entry"),
+        (([1, -1], [1, 0]), "duration must not be negative; it is in 1 row"),
         (([1, 2], [1]), "event has shape"),
         (([], []), "at least one observation"),
     ],

@@ -12,7 +12,8 @@ from loyalty_research.churn import intervals
 from loyalty_research.churn.followup import Followup, Removed, beside, strata_of
 from loyalty_research.churn.spells import follow_members, joined_values, split_at_spells
 from loyalty_research.churn.transactions import follow_buyers
-from loyalty_research.errors import ArgumentError
+from loyalty_research.errors import ArgumentError, ContractError, listed
+from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, messages, number
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class ChurnData(Followup):
         weights: str | None = None,
         strata: str | Sequence[str] | None = None,
         known_at: Mapping[str, str] | None = None,
+        censored: object = None,
+        as_of: float | str | None = None,
         unit: str = "days",
     ) -> ChurnData:
         """Take intervals ``(start, stop]`` that are already cut where covariates change.
@@ -55,18 +58,23 @@ class ChurnData(Followup):
             df: One row per interval. Columns not named below are covariates.
             start: Column with the start, on the customer's clock.
             stop: Column with the end.
-            event: Column with 1 where the customer left at ``stop``.
-            id: Column that says which customer; without it each row is one customer.
+            event: Column with 1 where the customer left at ``stop``; with 0, 1, 2, ... or labels,
+                causes of leaving are told apart (competing events).
+            id: Column that says which customer; without it each row is one customer. Among the
+                covariates it only numbers the customers, and may name clusters.
             cluster: Column of clusters for robust errors.
             weights: Column of case weights, positive and finite.
             strata: Column or columns of strata.
             known_at: Covariate to the column with the day, on the same clock, on which its value
                 became known.
+            censored: Value of ``event`` of those still there, where it is not 0.
+            as_of: Last day observed on the customers' clocks, or the column with each one's.
             unit: Unit of time.
 
         Raises:
             ContractError: On missing columns or values, empty, negative or overlapping
-                intervals, intervals after a customer's event, weights that are not positive.
+                intervals, intervals after a customer's event or after ``as_of``, weights that are
+                not positive, columns of one name.
             ImmortalTimeError: When a covariate is used before the day it was known.
 
         Examples:
@@ -78,7 +86,8 @@ class ChurnData(Followup):
         """
         layers = [] if strata is None else [strata] if isinstance(strata, str) else list(strata)
         known = dict(known_at or {})
-        named = [start, stop, event, *(c for c in (id, cluster, weights) if c is not None)]
+        end = as_of if isinstance(as_of, str) else None
+        named = [start, stop, event, *(c for c in (id, cluster, weights, end) if c is not None)]
         intervals.need(df, [*named, *layers, *known, *known.values()], "intervals")
         begins, ends = intervals.times(df, start, "intervals"), intervals.times(df, stop, "intervals")
         return _assemble(
@@ -86,9 +95,11 @@ class ChurnData(Followup):
             df,
             begins,
             ends,
-            intervals.events(df, event, "intervals"),
+            intervals.events(df, event, "intervals", censored=censored),
             names={"start": start, "stop": stop},
             used={start, stop, event},
+            as_of=as_of,
+            zero=False,
             customer=id,
             cluster=cluster,
             weights=weights,
@@ -106,23 +117,35 @@ class ChurnData(Followup):
         duration: str = "duration",
         event: str = "event",
         entry: str | None = None,
+        id: str | None = None,  # noqa: A002 - as in from_intervals
         cluster: str | None = None,
         weights: str | None = None,
         strata: str | Sequence[str] | None = None,
         known_at: Mapping[str, str] | None = None,
+        censored: object = None,
+        as_of: float | str | None = None,
         unit: str = "days",
     ) -> ChurnData:
         """Take one row per customer with a duration.
 
+        Without ``entry`` everybody is watched from before day 0, so a duration of 0 counts, as in
+        R: who left on day 0 was at risk there, and the curve steps down at 0. With ``entry`` an
+        interval must have a length.
+
         Args:
             df: One row per customer. Columns not named below are covariates.
             duration: Column with the time until the customer left or was last seen.
-            event: Column with 1 where the customer left.
+            event: Column with 1 where the customer left; with 0, 1, 2, ... or labels, causes of
+                leaving are told apart (competing events).
             entry: Column with the time the customer came under watch (late entry), if not 0.
+            id: Column that says which customer, each in one row; it may name clusters, and
+                :meth:`with_covariates` joins by it.
             cluster: Column of clusters for robust errors.
             weights: Column of case weights, positive and finite.
             strata: Column or columns of strata.
             known_at: Covariate to the column with the day on which its value became known.
+            censored: Value of ``event`` of those still there, where it is not 0.
+            as_of: Last day observed on the customers' clocks, or the column with each one's.
             unit: Unit of time.
 
         Raises:
@@ -136,7 +159,8 @@ class ChurnData(Followup):
         """
         layers = [] if strata is None else [strata] if isinstance(strata, str) else list(strata)
         known = dict(known_at or {})
-        named = [duration, event, *(c for c in (entry, cluster, weights) if c is not None)]
+        end = as_of if isinstance(as_of, str) else None
+        named = [duration, event, *(c for c in (entry, id, cluster, weights, end) if c is not None)]
         intervals.need(df, [*named, *layers, *known, *known.values()], "durations")
         ends = intervals.times(df, duration, "durations")
         begins = (
@@ -147,10 +171,12 @@ class ChurnData(Followup):
             df,
             begins,
             ends,
-            intervals.events(df, event, "durations"),
+            intervals.events(df, event, "durations", censored=censored),
             names={"start": entry or "entry (0)", "stop": duration},
             used={duration, event, *([entry] if entry else [])},
-            customer=None,
+            as_of=as_of,
+            zero=entry is None,
+            customer=id,
             cluster=cluster,
             weights=weights,
             layers=layers,
@@ -283,6 +309,57 @@ class ChurnData(Followup):
         """
         return split_at_spells(self, spells, covariate=covariate, outside=outside)
 
+    def cause(self, label: Any) -> ChurnData:
+        """Return the data of one cause of leaving, with the others as censored.
+
+        What cause-specific Cox models, hazards and log-rank tests are made of. One minus a
+        Kaplan-Meier curve of these data is *not* the share who leave for the cause:
+        :class:`AalenJohansen` gives that.
+
+        Args:
+            label: The cause.
+
+        Raises:
+            ContractError: When these data do not tell causes apart.
+            ArgumentError: When there is no such cause.
+
+        Examples:
+            >>> import pandas as pd
+            >>> data = ChurnData.from_durations(pd.DataFrame(
+            ...     {"duration": [5, 8, 9], "event": ["moved", "stayed", "unhappy"]}), censored="stayed")
+            >>> data.cause("moved").event.tolist()
+            [True, False, False]
+        """
+        if self.causes is None:
+            raise ContractError(
+                "these data tell no causes of leaving apart; give event as 0, 1, 2, ... or as labels"
+            )
+        if label not in self.cause_labels:
+            raise ArgumentError(f"there is no cause {label!r}; the causes are {listed(self.cause_labels)}")
+        mine = self.causes == self.cause_labels.index(label) + 1
+        others = int((self.event & ~mine).sum())
+        seen = Check(
+            message("Competing causes"),
+            "warning" if others else "passed",
+            message(
+                "{count} customers who left for another cause count as censored. Rates and hazard ratios are those "
+                "of the cause; a survival curve of these data is not the share of customers still there.",
+                count=f"{others:,}",
+            ),
+        )
+        return replace(self, event=mine, causes=None, cause_labels=(), checks=(*self.checks, seen))
+
+    def any_cause(self) -> ChurnData:
+        """Return the data with all causes of leaving taken together.
+
+        Examples:
+            >>> import pandas as pd
+            >>> data = ChurnData.from_durations(pd.DataFrame({"duration": [5, 8, 9], "event": [1, 0, 2]}))
+            >>> data.any_cause().event.tolist()
+            [True, False, True]
+        """
+        return replace(self, causes=None, cause_labels=())
+
     def landmark(self, day: float) -> ChurnData:
         """Keep those still there on ``day``, with the covariates they had that day, from then on.
 
@@ -319,6 +396,7 @@ class ChurnData(Followup):
             start=np.full(len(here), day_start),
             stop=self.stop[last],
             event=self.event[last],
+            causes=None if self.causes is None else self.causes[last],
             removed=(
                 *self.removed,
                 Removed(message("not watched on day {day}", day=number(day, digits=0)), 0, gone),
@@ -329,7 +407,8 @@ class ChurnData(Followup):
     def to_lifelines(self) -> pd.DataFrame:
         """Return the frame that lifelines' fitters take.
 
-        Columns ``id``, ``start``, ``stop``, ``event``, ``weights`` (where there are any), then
+        Columns ``id``, ``start``, ``stop``, ``event`` (the number of the cause where causes are
+        told apart, as ``AalenJohansenFitter`` takes it), ``weights`` (where there are any), then
         the covariates: ``CoxTimeVaryingFitter`` takes it as is (``id_col="id"``,
         ``start_col="start"``, ``stop_col="stop"``, ``event_col="event"``), and the others take
         ``duration_col="stop"``, ``entry_col="start"``.
@@ -338,12 +417,13 @@ class ChurnData(Followup):
             "id": self.customer,
             "start": self.start,
             "stop": self.stop,
-            "event": self.event,
+            "event": self.event if self.causes is None else self.causes,
         }
         if self.weights is not None:
             columns["weights"] = self.weights
         frame = pd.DataFrame(columns, index=self.covariates.index)
-        return beside(frame, self.covariates)
+        rest = self.covariates if self.id_name is None else self.covariates.drop(columns=self.id_name)
+        return beside(frame, rest)
 
     def __repr__(self) -> str:
         return "ChurnData: " + message(
@@ -368,10 +448,12 @@ def _assemble(
     df: pd.DataFrame,
     begins: NDArray[Any],
     ends: NDArray[Any],
-    event: NDArray[np.bool_],
+    event: intervals.Events,
     *,
     names: Mapping[str, str],
     used: set[str],
+    as_of: float | str | None,
+    zero: bool,
     customer: str | None,
     cluster: str | None,
     weights: str | None,
@@ -382,23 +464,33 @@ def _assemble(
 ) -> ChurnData:
     """Check rows and put them together."""
     codes, found = (None, None) if customer is None else intervals.keys(df[customer], table)
-    intervals.check_intervals(begins, ends, event, codes, names=names, table=table)
+    intervals.check_intervals(begins, ends, event.happened, codes, names=names, table=table, zero=zero)
+    if as_of is not None:
+        last = intervals.numbers(df, as_of, table) if isinstance(as_of, str) else float(as_of)
+        intervals.check_ends(ends, last, name=names["stop"], table=table, event=event.happened)
     for column, day in known.items():
         intervals.check_known(intervals.numbers(df, day, table), begins, column=column, table=table)
     mass = None if weights is None else intervals.masses(df, weights, table)
     strata, labels = strata_of(df, layers, table) if layers else (None, ())
-    taken = used | set(known.values()) | {c for c in (customer, weights) if c is not None}
+    end = as_of if isinstance(as_of, str) else None
+    taken = used | set(known.values()) | {c for c in (customer, weights, end) if c is not None}
+    covariates = df[[c for c in df.columns if c not in taken]].reset_index(drop=True)
+    if customer is not None:
+        covariates[customer] = codes
     return cls(
         start=begins,
         stop=ends,
-        event=event,
+        event=event.happened,
+        causes=event.causes,
+        cause_labels=event.labels,
         customer=np.arange(len(ends)) if codes is None else codes,
-        covariates=df[[c for c in df.columns if c not in taken]].reset_index(drop=True),
+        covariates=covariates,
         weights=mass,
         cluster=None if cluster is None else intervals.keys(df[cluster], table)[0],
         strata=strata,
         strata_labels=labels,
         strata_names=tuple(layers),
         keys=found,
+        id_name=customer,
         unit=unit,
     )

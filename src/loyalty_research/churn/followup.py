@@ -47,7 +47,7 @@ class Followup:
     Attributes:
         start: Start of each interval on the customer's clock, shape ``(n,)``.
         stop: Its end.
-        event: True where the customer left at ``stop``.
+        event: True where the customer left at ``stop``, for whatever cause.
         customer: Customer number of each interval, ``0 .. n_customers - 1``.
         weights: Case weights, or None.
         cluster: Cluster codes for robust errors, or None.
@@ -63,6 +63,9 @@ class Followup:
         unit: Unit of time.
         clock: What day 0 is, such as "the first purchase".
         inactivity_days: Silence that counts as leaving, where the data come from transactions.
+        causes: Where causes of leaving are told apart, 0 for none, else the number of the cause.
+        cause_labels: Label of cause 1, 2, ...
+        id_name: Covariate that only numbers the customers, so that it can name clusters, or None.
     """
 
     start: NDArray[Any]
@@ -83,6 +86,9 @@ class Followup:
     unit: str = "days"
     clock: str = field(default_factory=lambda: message("the start"))
     inactivity_days: int | None = None
+    causes: Ints | None = None
+    cause_labels: tuple[Any, ...] = ()
+    id_name: str | None = None
 
     @property
     def n_customers(self) -> int:
@@ -126,6 +132,7 @@ class Followup:
             weights=pick(self.weights),
             cluster=pick(self.cluster),
             strata=pick(self.strata),
+            causes=pick(self.causes),
             origin=None if self.origin is None else self.origin[left],
             keys=None if self.keys is None else self.keys[left],
         )

@@ -38,6 +38,8 @@ class Group:
         event: Whether the event ended each.
         weights: Case weights, or None.
         customers: Customers ever in the group.
+        causes: Cause of each event, 0 where there was none, or None.
+        cluster: Clusters for robust errors, or None.
     """
 
     label: Any
@@ -46,24 +48,34 @@ class Group:
     event: NDArray[np.bool_]
     weights: Floats | None
     customers: int
+    causes: NDArray[np.int64] | None = None
+    cluster: NDArray[np.int64] | None = None
 
 
-def grouped(data: Followup, by: str | None) -> list[Group]:
+def grouped(data: Followup, by: str | None, *, causes: bool = False) -> list[Group]:
     """Return the follow-up of each group, in the order of its levels.
 
+    Args:
+        data: Follow-up of customers.
+        by: Covariate to group by.
+        causes: Whether the caller tells causes of leaving apart; others refuse such data.
+
     Raises:
-        ContractError: When ``by`` is missing or has gaps, or nobody left.
+        ContractError: When ``by`` is missing or has gaps, or nobody left, or the data tell causes
+            apart and the caller does not.
     """
-    require_events(data)
+    require_events(data, causes=causes)
     if by is None:
         codes, labels = None, [ALL]
     else:
         codes, labels = group_codes(data, by)
     rows = _joined(data, codes)
     start, stop, event = data.start, data.stop, data.event
-    weights, customer = data.weights, data.customer
+    weights, customer, cause, cluster = data.weights, data.customer, data.causes, data.cluster
     if rows is not None:
         start, stop, event = start[rows.first], stop[rows.last], event[rows.last]
+        cause = None if cause is None else cause[rows.last]
+        cluster = None if cluster is None else cluster[rows.first]
         weights = None if weights is None else weights[rows.first]
         customer = customer[rows.first]
         codes = None if codes is None else codes[rows.first]
@@ -79,9 +91,18 @@ def grouped(data: Followup, by: str | None) -> list[Group]:
                 event[mine],
                 None if weights is None else weights[mine],
                 len(who) if rows is None else len(np.unique(who)),
+                None if cause is None else cause[mine],
+                _clusters(None if cluster is None else cluster[mine], who) if causes else None,
             )
         )
     return groups
+
+
+def _clusters(cluster: NDArray[np.int64] | None, customer: NDArray[np.int64]) -> NDArray[np.int64] | None:
+    """Return the clusters named, or the customers where one has several spells."""
+    if cluster is not None:
+        return cluster
+    return customer if len(np.unique(customer)) < len(customer) else None
 
 
 def group_codes(data: Followup, by: str) -> tuple[NDArray[np.int64], list[Any]]:

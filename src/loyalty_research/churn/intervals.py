@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import ContractError, ImmortalTimeError, at_rows
+from loyalty_research.errors import ContractError, ImmortalTimeError, at_rows, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = [
+    "Events",
+    "check_ends",
     "check_intervals",
     "check_known",
     "events",
@@ -40,10 +43,17 @@ def need(frame: pd.DataFrame, columns: Sequence[str], table: str) -> None:
     """Raise when a table lacks columns, or has no rows."""
     if not isinstance(frame, pd.DataFrame):
         raise ContractError(f"{table} must be a pandas DataFrame; got {type(frame).__name__}")
+    if frame.columns.nlevels > 1:
+        raise ContractError(f"{table} has columns of several levels; give each one plain name")
+    twice = frame.columns[frame.columns.duplicated()].unique()
+    if len(twice):
+        raise ContractError(
+            f"{table} has several columns called {listed(twice)}; rename or leave out all but one"
+        )
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise ContractError(
-            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(missing)}; "
+            f"{table} lacks the column{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}; "
             f"it has {', '.join(map(str, frame.columns)) or 'none'}"
         )
     if not len(frame):
@@ -78,15 +88,78 @@ def times(frame: pd.DataFrame, column: str, table: str) -> NDArray[Any]:
     return array.astype(np.int64)
 
 
-def events(frame: pd.DataFrame, column: str, table: str) -> NDArray[np.bool_]:
-    """Return the event column as booleans."""
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Who left, and for which cause where causes are told apart.
+
+    Attributes:
+        happened: True where the customer left.
+        causes: 0 where there was none, else the number of the cause; None where there is one.
+        labels: Label of cause 1, 2, ...
+    """
+
+    happened: NDArray[np.bool_]
+    causes: Ints | None = None
+    labels: tuple[Any, ...] = ()
+
+
+def events(frame: pd.DataFrame, column: str, table: str, *, censored: object = None) -> Events:
+    """Return the event column: 0 and 1, or causes of leaving told apart.
+
+    Args:
+        frame: Table.
+        column: Whole numbers from 0, or labels where ``censored`` says which means "still there".
+        table: What the user calls it.
+        censored: Value of those still there; 0 for numbers by default.
+    """
+    values = frame[column]
+    gaps = values.isna().to_numpy()
+    if gaps.any():
+        raise ContractError(
+            f"{table}.{column} is missing in {where(gaps)}; say of everyone whether they left"
+        )
+    numeric = pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
+    if censored is not None:
+        return _labelled(values, column, table, censored)
+    if not numeric:
+        found = listed(pd.unique(values).tolist())
+        raise ContractError(
+            f"{table}.{column} holds labels ({found}); name the one that means 'still there' with censored="
+        )
     array = numbers(frame, column, table)
     odd = ~np.isin(array, (0, 1))
-    if odd.any():
+    if not odd.any():
+        return Events(array.astype(bool))
+    strange = (array < 0) | (array != np.floor(array))
+    if strange.any() or not (array == 0).any():
         raise ContractError(
-            f"{table}.{column} must be 0 (still there) or 1 (left); it is neither in {where(odd)}"
+            f"{table}.{column} must be 0 (still there) or 1 (left), or 0, 1, 2, ... for causes of leaving; it is "
+            f"neither 0 nor 1 in {where(strange if strange.any() else odd)}"
+            + ("" if strange.any() else " and never 0: say with censored= which value means 'still there'")
         )
-    return array.astype(bool)
+    return _labelled(values, column, table, 0)
+
+
+def _labelled(values: pd.Series[Any], column: str, table: str, censored: object) -> Events:
+    """Return events from labels, causes in the order of the labels."""
+    stayed = (values == censored).to_numpy(dtype=bool)
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        order = [v for v in values.cat.remove_unused_categories().cat.categories if v != censored]
+        known = censored in values.cat.categories
+    else:
+        order = sorted(pd.unique(values[~stayed]).tolist(), key=lambda v: (str(type(v)), v))
+        known = bool(stayed.any())
+    if not known:
+        raise ContractError(
+            f"{table}.{column} never holds {censored!r}, which censored names; it holds "
+            f"{listed(pd.unique(values).tolist())}"
+        )
+    if len(order) < 2 and (not order or values.dtype.kind not in "iuf" or order == [1]):
+        return Events(~stayed)
+    codes = np.zeros(len(values), dtype=np.int64)
+    for number, label in enumerate(order, start=1):
+        codes[(values == label).to_numpy(dtype=bool)] = number
+    return Events(~stayed, codes, tuple(order))
 
 
 def masses(frame: pd.DataFrame, column: str, table: str) -> Floats:
@@ -120,6 +193,7 @@ def check_intervals(
     *,
     names: Mapping[str, str],
     table: str,
+    zero: bool = False,
 ) -> None:
     """Raise on intervals that cannot be: empty, before zero, overlapping, after the event.
 
@@ -130,13 +204,18 @@ def check_intervals(
         customer: Customer codes, or None when every row is its own customer.
         names: What the user calls ``start`` and ``stop``.
         table: What the user calls the table.
+        zero: Whether an end at 0 is allowed: everybody is watched from before the first day.
     """
     early = start < 0
     if early.any():
         raise ContractError(
             f"{table}.{names['start']} is negative in {where(early)}; clocks start at 0, later entry above it"
         )
-    bad = stop <= start
+    bad = stop < start if zero else stop <= start
+    if bad.any() and zero:
+        raise ContractError(
+            f"{table}.{names['stop']} is negative in {where(bad)}; correct them, or leave out those never observed"
+        )
     if bad.any():
         kind = "zero-length or negative"
         raise ContractError(
@@ -147,7 +226,8 @@ def check_intervals(
         return
     order = np.lexsort((start, customer))
     same = customer[order][1:] == customer[order][:-1]
-    clash = same & (start[order][1:] < stop[order][:-1])
+    # without late entry all of a customer's rows begin alike, also one that ends on day 0
+    clash = same if zero else same & (start[order][1:] < stop[order][:-1])
     if clash.any():
         rows = np.sort(order[1:][clash]).tolist()
         raise ContractError(
@@ -163,8 +243,40 @@ def check_intervals(
         )
 
 
-def require_events(data: Followed) -> None:
-    """Raise when everybody is censored: there is then nothing to estimate from."""
+def check_ends(
+    stop: NDArray[Any], as_of: NDArray[Any] | float, *, name: str, table: str, event: NDArray[np.bool_]
+) -> None:
+    """Raise when an interval ends after the last day observed.
+
+    Args:
+        stop: Ends.
+        as_of: Last day observed on each customer's clock.
+        name: What the user calls ``stop``.
+        table: What the user calls the table.
+        event: Whether the event ended each.
+    """
+    late = stop > as_of
+    if late.any():
+        left = int((late & event).sum())
+        raise ContractError(
+            f"{table}.{name} lies after as_of, the last day observed, in {where(late)}, {left:,} of them with an "
+            "event: what happens after as_of is not known, so end such intervals there, without an event"
+        )
+
+
+def require_events(data: Followed, *, causes: bool = False) -> None:
+    """Raise when everybody is censored, or causes are told apart and the caller knows of none.
+
+    Args:
+        data: Anything with events.
+        causes: Whether the caller tells causes apart.
+    """
+    if data.causes is not None and not causes:
+        raise ContractError(
+            f"these data tell {len(data.cause_labels)} causes of leaving apart ({listed(data.cause_labels)}): take "
+            f"one with data.cause({data.cause_labels[0]!r}), which censors the others, or all together with "
+            "data.any_cause(); AalenJohansen, gray_test and fine_gray take them as they are"
+        )
     if not data.event.any():
         raise ContractError(
             f"nobody left in {len(data.event):,} intervals: all are censored, so nothing can be estimated; "
@@ -178,6 +290,14 @@ class Followed(Protocol):
     @property
     def event(self) -> NDArray[np.bool_]:
         """True where the customer left."""
+
+    @property
+    def causes(self) -> Ints | None:
+        """Number of the cause, where causes are told apart."""
+
+    @property
+    def cause_labels(self) -> tuple[Any, ...]:
+        """Label of each cause."""
 
 
 def check_known(

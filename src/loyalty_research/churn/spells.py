@@ -225,7 +225,13 @@ def _split(data: F, customer: NDArray[np.intp], day: Ints) -> F:
     end = np.where(final, data.stop[parent], np.concatenate([begin[1:], [0]]))
     split = data.take(parent)
     return replace(
-        split, start=begin, stop=end, event=data.event[parent] & final, origin=data.origin, keys=data.keys
+        split,
+        start=begin,
+        stop=end,
+        event=data.event[parent] & final,
+        causes=None if data.causes is None else np.where(final, data.causes[parent], 0),
+        origin=data.origin,
+        keys=data.keys,
     )
 
 

@@ -1,7 +1,8 @@
 """Survival counts and curves as pure functions on arrays.
 
 Time runs over intervals ``(entry, duration]``: an observation is at risk at ``t`` when
-``entry < t <= duration``. Weights are case counts: weight 2 and two copies of a row give the
+``entry < t <= duration``. Without late entry everybody is at risk at 0 too, so that a duration
+of 0 counts, as in R. Weights are case counts: weight 2 and two copies of a row give the
 same numbers. Every function agrees with R's ``survival`` (3.5) where R has it.
 
 References:
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Interval",
     "RiskCounts",
+    "Steps",
     "SurvivalCurve",
     "checked_columns",
     "curve_at",
@@ -103,6 +105,22 @@ class SurvivalCurve:
         return float(self.times[-1])
 
 
+class Steps(Protocol):
+    """Anything that steps at ``times`` and is known from ``first`` to ``last``."""
+
+    @property
+    def times(self) -> Floats:
+        """When it steps, ascending."""
+
+    @property
+    def first(self) -> float:
+        """From when it is known."""
+
+    @property
+    def last(self) -> float:
+        """Until when it is known."""
+
+
 def _where(bad: NDArray[np.bool_]) -> str:
     return at_rows(np.flatnonzero(bad).tolist())
 
@@ -128,12 +146,18 @@ def checked_columns(
         if odd.any():
             raise ArgumentError(f"event must be 0 or 1; it is not in {_where(odd)}")
         happened = happened.astype(bool)
-    empty = stop <= 0 if start is None else stop <= start
-    if empty.any():
-        raise ArgumentError(f"duration must exceed entry (0 by default); it does not in {_where(empty)}")
+    _check_lengths(stop, start)
     if mass is not None and (mass < 0).any():
         raise ArgumentError(f"weights must not be negative; they are in {_where(mass < 0)}")
     return stop, happened, start, mass
+
+
+def _check_lengths(stop: NDArray[Any], start: NDArray[Any] | None) -> None:
+    if start is None:
+        if (stop < 0).any():
+            raise ArgumentError(f"duration must not be negative; it is in {_where(stop < 0)}")
+    elif (stop <= start).any():
+        raise ArgumentError(f"duration must exceed entry; it does not in {_where(stop <= start)}")
 
 
 def _whole(values: NDArray[Any], n: int) -> NDArray[np.int64] | None:
@@ -340,7 +364,7 @@ def curve_interval(
     return step_interval(curve.survival, curve.log_variance, level=level, kind=kind)
 
 
-def curve_at(curve: SurvivalCurve, values: ArrayLike, times: ArrayLike, *, before: float) -> Floats:
+def curve_at(curve: Steps, values: ArrayLike, times: ArrayLike, *, before: float) -> Floats:
     """Read a right-continuous step function at given times.
 
     Args:
