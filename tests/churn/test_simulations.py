@@ -10,11 +10,6 @@ from loyalty_research.stats.survival import kaplan_meier, survival_at
 pytestmark = pytest.mark.slow
 
 
-def within(share, nominal, n):
-    """Say whether a coverage is nominal within three Monte Carlo standard errors."""
-    return abs(share - nominal) <= 3 * np.sqrt(nominal * (1 - nominal) / n)
-
-
 def lives_with_joining(rng, n):
     """Join at a random moment, if still there; membership does nothing (true ratio 1)."""
     begin = pd.Timestamp("2022-01-01")
@@ -32,21 +27,30 @@ def lives_with_joining(rng, n):
     return lives, spells
 
 
-def test_immortal_time():
+def test_immortal_time(covers, measured):
     rng = np.random.default_rng(20261121)
-    replicates, covered, landed, naive, centre = 1000, 0, 0, [], []
+    replicates, covered, landed, naive, centre, later = 2000, 0, 0, [], [], []
     for _ in range(replicates):
         lives, spells = lives_with_joining(rng, 600)
         data = ChurnData.from_subscriptions(lives, as_of="2022-12-31").time_varying(spells)
         found = compare_members(data, landmark=60)
         covered += found.ratio.low <= 1 <= found.ratio.high
         landed += found.at_landmark.low <= 1 <= found.at_landmark.high
-        naive.append(found.naive.value)
+        naive.append(np.log(found.naive.value))
         centre.append(np.log(found.ratio.value))
-    assert np.mean(naive) < 0.4
-    assert within(covered / replicates, 0.95, replicates)
-    assert within(landed / replicates, 0.95, replicates)
-    assert abs(np.mean(centre)) < 3 * np.std(centre) / np.sqrt(replicates)
+        later.append(np.log(found.at_landmark.value))
+    biased = np.exp(np.mean(naive))
+    assert biased < 0.4
+    assert covers(covered, replicates)
+    assert covers(landed, replicates)
+    for logs in (centre, later):
+        assert abs(np.mean(logs)) < 3 * np.std(logs) / np.sqrt(replicates)
+    for name, logs, count in (
+        ("immortal time: hazard ratio of members, split at joining", centre, covered),
+        ("immortal time: hazard ratio of members, landmark day 60", later, landed),
+    ):
+        mean = np.exp(np.mean(logs))
+        measured(name, truth=1, naive=biased, mean=mean, covered=count, replicates=replicates)
 
 
 def buyers(rng, n, *, until):
@@ -72,8 +76,8 @@ def gaps(bought, window, end):
     return duration, gone.to_numpy()
 
 
-def test_inactivity_window():
-    window, end, at, n, replicates = 90, 420, 240, 400, 1000
+def test_inactivity_window(covers, measured):
+    window, end, at, n, replicates = 90, 420, 240, 400, 2000
     rng = np.random.default_rng(7)
     # nobody is followed here: everyone's record is long enough to see every silence
     whole = buyers(rng, 100_000, until=10_000)
@@ -102,13 +106,21 @@ def test_inactivity_window():
         naive.append(float(survival_at(kaplan_meier(late_duration[seen], late_gone[seen]), [at])[0]))
     assert np.mean(naive) - truth > 0.1
     assert abs(np.mean(ours) - truth) < 3 * np.std(ours) / np.sqrt(replicates) + 0.003
-    assert within(covered / replicates, 0.95, replicates)
+    assert covers(covered, replicates)
+    measured(
+        "inactivity window: share still buying on day 240",
+        truth=truth,
+        naive=np.mean(naive),
+        mean=np.mean(ours),
+        covered=covered,
+        replicates=replicates,
+    )
 
 
-def test_left_truncation():
+def test_left_truncation(covers, measured):
     """Lives that began before the record: late entry repairs the curve, ignoring it does not."""
     rng = np.random.default_rng(11)
-    replicates, n, at, covered, naive = 1000, 500, 365, 0, []
+    replicates, n, at, covered, naive, ours = 2000, 500, 365, 0, [], []
     truth = float(np.exp(-((at / 400) ** 0.7)))
     for _ in range(replicates):
         born = rng.uniform(-1500, 300, 6 * n)
@@ -120,10 +132,19 @@ def test_left_truncation():
         late = ChurnData.from_durations(frame, entry="entry")
         row = KaplanMeier().fit(late).survival_at([at]).iloc[0]
         covered += row["low"] <= truth <= row["high"]
+        ours.append(row["estimate"])
         plain = ChurnData.from_durations(frame.drop(columns="entry"))
         naive.append(KaplanMeier().fit(plain).survival_at([at])["estimate"].iloc[0])
     assert np.mean(naive) - truth > 0.1
-    assert within(covered / replicates, 0.95, replicates)
+    assert covers(covered, replicates)
+    measured(
+        "left truncation: share still there on day 365",
+        truth=truth,
+        naive=np.mean(naive),
+        mean=np.mean(ours),
+        covered=covered,
+        replicates=replicates,
+    )
 
 
 def test_robust_errors_cover_when_customers_share_stores():
