@@ -145,7 +145,7 @@ def test_customer_intervals_hold_their_values(value):
     assert ((found["low"] <= found["expected_value"]) & (found["expected_value"] <= found["high"])).all()
     chosen = np.zeros(2357)
     chosen[7] = 1
-    alone = value.by(np.where(chosen, "one", "rest")).segments[0][2]
+    alone = value.by(np.where(chosen, "one", "rest"), minimum=1).segments[0][2]
     assert (alone.low, alone.high) == pytest.approx(tuple(found.iloc[7][["low", "high"]]))
 
 
@@ -205,25 +205,48 @@ def test_bad_input_is_refused(models, sample):
         customer_lifetime_value(models[0], GammaGamma().fit(wild), sample, **options)
 
 
-@pytest.mark.slow
-def test_intervals_cover_totals(draw_bg):
-    runs, inside_expected, inside_outcome = 300, 0, 0
-    for run in range(runs):
-        frame = draw_bg(2_000, 9000 + run)
-        transactions, spend = BetaGeoNBD().fit(frame), GammaGamma().fit(frame)
-        found = customer_lifetime_value(transactions, spend, frame, horizon=26, annual_discount_rate=0)
+TRUTH = np.array([0.8, 6.0, 0.8, 2.5])
+
+
+def covered(draw_bg, runs, *, first=9000, replicates=200):
+    """Return the share of runs in which each interval holds the truth."""
+    inside = dict.fromkeys(["outcome", *((i, w) for i in ("delta", "draws", "bootstrap") for w in "tsc")], 0)
+    for run in range(first, first + runs):
+        frame = draw_bg(2_000, run)
+        frame[["recency", "T"]] = np.ceil(frame[["recency", "T"]] * 7) / 7
+        fitted = BetaGeoNBD().fit(frame), GammaGamma().fit(frame)
         truth = BetaGeoNBD.core.conditional(
-            np.array([0.8, 6.0, 0.8, 2.5]),
-            *(frame[c].to_numpy(float) for c in ("frequency", "recency", "T")),
-            _plain(26),
-        ) @ _true_spend(frame)
-        inside_expected += found.total.low <= truth <= found.total.high
-        earned = float((frame["frequency_holdout"] * frame["monetary_value_holdout"]).sum())
-        outcome = found.outcome_interval(seed=run, draws=400)
-        inside_outcome += outcome.low <= earned <= outcome.high
+            TRUTH, *(frame[c].to_numpy(float) for c in ("frequency", "recency", "T")), _plain(26)
+        ) * _true_spend(frame)
+        often = np.where(frame["frequency"] > 2, "often", "seldom")
+        ranked = np.sort(truth)[::-1]
+        for intervals in ("delta", "draws", "bootstrap"):
+            more = {} if intervals == "delta" else {"seed": run, "replicates": replicates}
+            found = customer_lifetime_value(
+                *fitted, frame, horizon=26, annual_discount_rate=0, intervals=intervals, **more
+            )
+            segment = found.by(often).segments[0][2]
+            share = found.concentration().top_share
+            for key, estimate, value in (
+                ("t", found.total, truth.sum()),
+                ("s", segment, truth[often == "often"].mean()),
+                ("c", share, ranked[:400].sum() / truth.sum()),
+            ):
+                inside[intervals, key] += estimate.low <= value <= estimate.high
+            if intervals == "delta":
+                earned = float((frame["frequency_holdout"] * frame["monetary_value_holdout"]).sum())
+                outcome = found.outcome_interval(seed=run, draws=400)
+                inside["outcome"] += outcome.low <= earned <= outcome.high
+    return {key: count / runs for key, count in inside.items()}
+
+
+@pytest.mark.slow
+def test_intervals_cover_totals_segments_and_shares(draw_bg):
+    runs = 300
+    found = covered(draw_bg, runs)
     error = 3 * np.sqrt(0.95 * 0.05 / runs) + 0.01
-    assert abs(inside_expected / runs - 0.95) < error, inside_expected / runs
-    assert abs(inside_outcome / runs - 0.95) < error, inside_outcome / runs
+    for key, share in found.items():
+        assert abs(share - 0.95) < error, (key, share)
 
 
 def _plain(t):
@@ -240,3 +263,131 @@ def _true_spend(frame):
         frame["frequency"].to_numpy(float),
         frame["monetary_value"].to_numpy(float),
     )
+
+
+@pytest.mark.parametrize(("intervals", "method"), [("draws", "parametric draws"), ("bootstrap", "weighted")])
+def test_draws_and_bootstrap_agree_with_the_delta_method(draw_bg, intervals, method):
+    frame = draw_bg(4_000, 71)
+    frame[["recency", "T"]] = np.ceil(frame[["recency", "T"]])
+    fitted = BetaGeoNBD().fit(frame), GammaGamma().fit(frame)
+    options = {"horizon": 26, "annual_discount_rate": 0.1}
+    plain = customer_lifetime_value(*fitted, frame, **options)
+    label = np.where(frame["frequency"] > 2, "often", "seldom")
+    found = customer_lifetime_value(*fitted, frame, **options, intervals=intervals, seed=5, replicates=200)
+    pd.testing.assert_series_equal(found.expected_value, plain.expected_value)
+    pairs = [
+        (found.total, plain.total),
+        (found.mean, plain.mean),
+        *((a[2], b[2]) for a, b in zip(found.by(label).segments, plain.by(label).segments, strict=True)),
+        (found.concentration().top_share, plain.concentration().top_share),
+        (found.concentration().gini, plain.concentration().gini),
+    ]
+    for one, other in pairs:
+        assert one.method.startswith(method)
+        assert one.value == pytest.approx(other.value)
+        assert np.log(one.high / one.low) == pytest.approx(np.log(other.high / other.low), rel=0.35)
+        assert one.low < one.value < one.high
+    each, usual = found.customer_intervals(), plain.customer_intervals()
+    assert (each["low"] <= each["high"]).all()
+    busy = frame["frequency"] > 0
+    widths = [np.log(t["high"] / t["low"])[busy].median() for t in (each, usual)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.3)
+    outcome = found.outcome_interval(seed=1, draws=100)
+    assert outcome.low < found.total.low < found.total.high < outcome.high
+
+
+def test_replicates_repeat_with_their_seed(draw_bg):
+    frame = draw_bg(600, 3)
+    fitted = BetaGeoNBD(penalizer=0.01).fit(frame), GammaGamma().fit(frame)
+    options = {"horizon": 26, "annual_discount_rate": 0.1, "replicates": 100}
+    for intervals in ("draws", "bootstrap"):
+        one, same, other = (
+            customer_lifetime_value(*fitted, frame, **options, intervals=intervals, seed=seed).total
+            for seed in (1, 1, 2)
+        )
+        assert one == same
+        assert one != other
+        assert "(100)" in one.method
+
+
+def test_the_bootstrap_weights_customers_not_rows(draw_bg):
+    """A customer who counts twice is two rows: weights of alike customers add up."""
+    frame = draw_bg(400, 8)
+    frame[["recency", "T"]] = np.ceil(frame[["recency", "T"]])
+    frame["monetary_value"] = np.where(frame["frequency"] > 0, 20.0 + frame["frequency"], 0.0)
+    twice = pd.concat([frame] * 4, ignore_index=True)
+    twice.attrs = frame.attrs
+    options = {"horizon": 26, "annual_discount_rate": 0.1, "intervals": "bootstrap", "seed": 1}
+    widths = []
+    for table in (frame, twice):
+        fitted = BetaGeoNBD(penalizer=0.01).fit(table), GammaGamma(penalizer=0.1).fit(table)
+        found = customer_lifetime_value(*fitted, table, **options, replicates=200)
+        widths.append(np.log(found.total.high / found.total.low))
+    assert widths[0] == pytest.approx(2 * widths[1], rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"intervals": "bayes"}, "intervals must be one of delta, draws, bootstrap"),
+        ({"intervals": "draws"}, 'intervals="draws" needs a seed='),
+        ({"seed": 1}, "seed and replicates belong to"),
+        ({"intervals": "draws", "seed": 1, "replicates": 10}, "at least 100; got 10"),
+    ],
+)
+def test_interval_options_are_checked(models, sample, change, said):
+    with pytest.raises(ArgumentError, match=said):
+        customer_lifetime_value(*models, sample, horizon=52, annual_discount_rate=0.1, **change)
+
+
+def test_the_bootstrap_refuses_customers_the_models_do_not_know(models, sample):
+    options = {"horizon": 52, "annual_discount_rate": 0.1, "intervals": "bootstrap", "seed": 1}
+    with pytest.raises(
+        ArgumentError, match="refits BetaGeoNBD on the customers valued, and it was fitted on"
+    ):
+        customer_lifetime_value(*models, sample.head(2_000), **options)
+    weighted = GammaGamma().fit(sample, weights=np.full(len(sample), 2.0))
+    with pytest.raises(ArgumentError, match=r"refits GammaGamma .* \(or with weights\)"):
+        customer_lifetime_value(models[0], weighted, sample, **options, replicates=100)
+
+
+def test_models_in_the_wrong_place_are_refused(models, sample):
+    options = {"horizon": 52, "annual_discount_rate": 0.1}
+    with pytest.raises(ArgumentError, match="the two models are swapped"):
+        customer_lifetime_value(models[1], models[0], sample, **options)
+    with pytest.raises(ArgumentError, match="got GammaGamma"):
+        customer_lifetime_value(models[1], models[1], sample, **options)
+    with pytest.raises(ArgumentError, match=r"got BetaGeoNBD \(a class\)"):
+        customer_lifetime_value(BetaGeoNBD, models[1], sample, **options)
+    with pytest.raises(ArgumentError, match="spend must be a fitted GammaGamma; got BetaGeoNBD"):
+        customer_lifetime_value(models[0], models[0], sample, **options)
+
+
+def test_small_segments_are_left_out_with_what_would_give_them_away(value, sample):
+    label = np.where(np.arange(2357) < 3, "few", np.where(np.arange(2357) < 40, "some", "many"))
+    found = value.by(pd.Categorical(label, ["few", "some", "many"]))
+    assert [name for name, _, _ in found.segments] == ["many"]
+    assert found.hidden == ("few", "some")
+    table = found.table().set_index("segment")
+    assert table.index.tolist() == ["few", "some", "many"]
+    assert table.loc["few"].isna().all()
+    assert table.loc["some"].isna().all()
+    assert table.loc["many", "customers"] == 2317
+    assert "few" not in found.to_frame()["group"].tolist()
+    json.dumps(found.to_dict(), allow_nan=False)
+    assert len(found.plot().get_yticklabels()) == 1
+    assert len(value.by(label, minimum=1).segments) == 3
+
+
+def test_saved_models_give_the_same_value(models, sample, value):
+    again = [type(model).from_json(model.to_json()) for model in models]
+    found = customer_lifetime_value(*again, sample, horizon=52, annual_discount_rate=0.1, currency="USD")
+    assert found.total.value == pytest.approx(value.total.value, rel=1e-13)
+    assert (found.total.low, found.total.high) == pytest.approx((value.total.low, value.total.high), rel=1e-6)
+    for model in models:
+        other = json.loads(model.to_json())
+        other["format"] = 99
+        with pytest.raises(ContractError, match="its numbers may mean something else"):
+            type(model).from_json(json.dumps(other))
+    with pytest.raises(ContractError, match="the saved model is a GammaGamma"):
+        BetaGeoNBD.from_json(models[1].to_json())

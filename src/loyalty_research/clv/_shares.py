@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
+from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
-__all__ = ["Concentration", "SegmentValue", "concentrate"]
+__all__ = ["Concentration", "SegmentValue", "concentrate", "split_segments"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -29,14 +30,22 @@ class SegmentValue(Result):
     """Expected value by segment.
 
     Attributes:
-        segments: Name, total and mean of each segment.
+        segments: Name, total and mean of each segment that is large enough to be shown.
         overall: Total over all segments.
+        names: All segments in their order, those left out among them.
     """
 
     title: ClassVar[str] = "Expected value by segment"
 
     segments: tuple[tuple[str, Estimate, Estimate], ...]
     overall: Estimate
+    names: tuple[str, ...]
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """Segments left out because they, or others with them, are of too few customers."""
+        shown = {name for name, _, _ in self.segments}
+        return tuple(name for name in self.names if name not in shown)
 
     def _rows(self) -> Iterable[Row]:
         for name, total, mean in self.segments:
@@ -45,7 +54,9 @@ class SegmentValue(Result):
             yield Row("total value", total, group=name, extra={"share_of_value": share})
 
     def _verdict(self) -> str:
-        size = sum(total.n for _, total, _ in self.segments)
+        size = self.overall.n
+        if not self.segments:
+            return message("Every segment is of too few customers to be shown.")
         name, total, mean = max(self.segments, key=lambda s: s[1].value)
         return message(
             'The segment "{name}" holds {share} of the expected value with {customers} of the customers, '
@@ -58,27 +69,28 @@ class SegmentValue(Result):
         )
 
     def table(self) -> pd.DataFrame:
-        """Return one row per segment: customers, mean value with limits, total, share of value."""
-        return pd.DataFrame(
-            [
-                {
-                    "segment": name,
-                    "customers": total.n,
-                    "mean": mean.value,
-                    "low": mean.low,
-                    "high": mean.high,
-                    "total": total.value,
-                    "share_of_value": total.value / self.overall.value if self.overall.value else math.nan,
-                }
-                for name, total, mean in self.segments
-            ]
-        )
+        """Return one row per segment: customers, mean value with limits, total, share of value.
+
+        Segments that are left out have a row without figures.
+        """
+        shown = {name: (total, mean) for name, total, mean in self.segments}
+        rows: list[dict[str, Any]] = []
+        for name in self.names:
+            row: dict[str, Any] = dict.fromkeys(("mean", "low", "high", "total", "share_of_value"), math.nan)
+            row = {"segment": name, "customers": None, **row}
+            if name in shown:
+                total, mean = shown[name]
+                share = total.value / self.overall.value if self.overall.value else math.nan
+                row |= {"customers": total.n, "mean": mean.value, "low": mean.low, "high": mean.high}
+                row |= {"total": total.value, "share_of_value": share}
+            rows.append(row)
+        return pd.DataFrame(rows)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the mean value of each segment with its interval."""
         from loyalty_research.plots.clv import segment_values
 
-        return segment_values(self.table(), ax=ax, currency=self.overall.unit)
+        return segment_values(self.table().dropna(subset="mean"), ax=ax, currency=self.overall.unit)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -127,20 +139,54 @@ def _share(value: float, slope: Array, covariance: Array, *, level: float, n: in
     reach = float(ndtri((1 + level) / 2)) * error / (value * (1 - value)) if 0 < value < 1 else math.nan
     centre = math.log(value / (1 - value)) if 0 < value < 1 else math.nan
     low, high = float(expit(centre - reach)), float(expit(centre + reach))
-    return Estimate(value, low, high, level, "delta method, logit scale", n, unit="fraction")
+    return Estimate(value, low, high, level, "delta method, logit scale", n)
+
+
+def split_segments(
+    rows: Sequence[tuple[str, Estimate, Estimate]], overall: Estimate, *, minimum: int
+) -> SegmentValue:
+    """Leave out segments of too few customers, and what would give them away.
+
+    Args:
+        rows: Name, total and mean of each segment.
+        overall: Total over all segments.
+        minimum: Customers from which a segment is shown.
+    """
+    counts = pd.DataFrame({"customers": [total.n for _, total, _ in rows]})
+    kept = suppress_small_cells(counts, count="customers", minimum=minimum)["customers"].notna()
+    shown = tuple(row for row, keep in zip(rows, kept, strict=True) if keep)
+    return SegmentValue(shown, overall=overall, names=tuple(name for name, _, _ in rows))
+
+
+def _measures(values: Array, top: float) -> tuple[Array, Array]:
+    """Return the share of the top and the Gini coefficient, and their weights by rank."""
+    n = len(values)
+    # the boundary customer counts in part, so that exactly the share asked for is taken
+    ranks = np.arange(n)
+    weights = np.array([np.clip(ranks + 1 - n * (1 - top), 0, 1), (2 * ranks + 1 - n) / n])
+    ranked = np.sort(values)
+    return weights @ ranked / ranked.sum(), weights
 
 
 def concentrate(
-    values: Array, slopes: Array, covariance: Array, *, top: float, level: float
+    values: Array,
+    *,
+    top: float,
+    level: float,
+    uncertainty: tuple[Array, Array] | None,
+    replicates: Iterable[Array] = (),
+    method: str = "",
 ) -> Concentration:
-    """Measure concentration of values with the delta method.
+    """Measure concentration of values.
 
     Args:
         values: Value per customer, shape (n,).
-        slopes: Their derivatives in log parameters, shape (n, k).
-        covariance: Covariance of the log parameters, shape (k, k).
         top: Share of customers counted as the top.
         level: Coverage the intervals aim at.
+        uncertainty: For the delta method: derivatives of the values in log parameters, shape
+            (n, k), and the covariance of these, shape (k, k); None where replicates are given.
+        replicates: Values as they might have come out, each of shape (n,).
+        method: Name of the interval method of replicates.
 
     Raises:
         ArgumentError: When ``top`` is out of range.
@@ -151,22 +197,25 @@ def concentrate(
     n, total = len(values), float(values.sum())
     if not total > 0:
         raise ContractError("no customer has any expected value, so there is nothing to divide")
+    shares, weights = _measures(values, top)
     order = np.argsort(values, kind="stable")
-    ranked, ranked_slopes = values[order], slopes[order]
-    # the boundary customer counts in part, so that exactly the share asked for is taken
-    ranks = np.arange(n)
-    taken = np.clip(ranks + 1 - n * (1 - top), 0, 1)
-    gini_weights = (2 * ranks + 1 - n) / n
-    total_slope = ranked_slopes.sum(axis=0)
-    found = []
-    for weights, unit in ((taken, True), (gini_weights, False)):
-        share = float(weights @ ranked) / total
-        slope = (weights @ ranked_slopes - share * total_slope) / total
-        estimate = _share(share, slope, covariance, level=level, n=n)
-        plain = Estimate(share, estimate.low, estimate.high, level, estimate.method, n)
-        found.append(estimate if unit else plain)
-    cumulative = np.concatenate([[0.0], np.cumsum(ranked)])
+    if uncertainty is None:
+        drawn = np.array([_measures(replicate, top)[0] for replicate in replicates])
+        limits = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0).T
+        found = [
+            Estimate(float(share), float(low), float(high), level, method, n)
+            for share, (low, high) in zip(shares, limits, strict=True)
+        ]
+    else:
+        slopes, covariance = uncertainty
+        ranked_slopes = slopes[order]
+        moves = (weights @ ranked_slopes - shares[:, None] * ranked_slopes.sum(axis=0)) / total
+        found = [
+            _share(float(share), move, covariance, level=level, n=n)
+            for share, move in zip(shares, moves, strict=True)
+        ]
+    cumulative = np.concatenate([[0.0], np.cumsum(values[order])])
     cumulative /= cumulative[-1]
     grid = np.linspace(0, 1, 101)
     curve = pd.DataFrame({"customers": grid, "value": np.interp(grid, np.linspace(0, 1, n + 1), cumulative)})
-    return Concentration(curve, top, found[0], found[1])
+    return Concentration(curve, top, replace(found[0], unit="fraction"), found[1])

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from loyalty_research.clv import _gamma_gamma
 from loyalty_research.clv._core import jacobian
 from loyalty_research.clv._discount import YEAR, discounting
 from loyalty_research.clv._fitted import log_interval
-from loyalty_research.clv._frames import group_rows, histories_of
-from loyalty_research.clv._shares import SegmentValue, concentrate
+from loyalty_research.clv._frames import histories_of
+from loyalty_research.clv._kinds import require_models
+from loyalty_research.clv._replicates import replicate
+from loyalty_research.clv._shares import concentrate, split_segments
+from loyalty_research.clv._worth import worth_of
 from loyalty_research.errors import ArgumentError, ContractError, at_rows
-from loyalty_research.estimates import Estimate, Result, Row, check_level
-from loyalty_research.i18n import message, number, percent
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.i18n import message, messages, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable
+    from typing import Literal
 
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-    from loyalty_research.clv._discount import Convention, Discounting
-    from loyalty_research.clv._shares import Concentration
+    from loyalty_research.clv._discount import Convention
+    from loyalty_research.clv._replicates import Replicates
+    from loyalty_research.clv._shares import Concentration, SegmentValue
+    from loyalty_research.clv._worth import Worth
     from loyalty_research.clv.holdout import HoldoutAccuracy
     from loyalty_research.clv.spend import GammaGamma
     from loyalty_research.clv.transactions import TransactionModel
 
     Array = NDArray[Any]
+    Intervals = Literal["delta", "draws", "bootstrap"]
 
 __all__ = ["LifetimeValue", "customer_lifetime_value"]
 
 _DELTA = "delta method, log scale"
+_CHUNK = 4096  # customers whose replicates are held at once
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -50,9 +58,10 @@ class LifetimeValue(Result):
         customers: One row per customer on the index of the summary: ``probability_alive``,
             ``expected_transactions`` (discounted), ``expected_spend`` (per purchase),
             ``expected_value``.
-        slopes: Derivative of each customer's value in the log parameters of both models,
-            shape (n, k).
-        covariance: Covariance of those log parameters, shape (k, k).
+        worth: The customers as a function of both models' parameters.
+        theta: Log parameters of both models, shape (k,).
+        covariance: Their covariance, shape (k, k).
+        replicates: Parameters as they might have come out, or None for the delta method.
         horizon: Length of time ahead in ``unit``; None for all the future.
         unit: ``"D"`` or ``"W"``.
         annual_discount_rate: Effective annual rate.
@@ -67,8 +76,10 @@ class LifetimeValue(Result):
     title: ClassVar[str] = "Expected lifetime value"
 
     customers: pd.DataFrame
-    slopes: Array
+    worth: Worth
+    theta: Array
     covariance: Array
+    replicates: Replicates | None
     horizon: float | None
     unit: str
     annual_discount_rate: float
@@ -84,15 +95,26 @@ class LifetimeValue(Result):
         """Expected value of each customer."""
         return self.customers["expected_value"]
 
-    @property
+    @cached_property
     def total(self) -> Estimate:
         """Expected value of all customers together."""
-        return self._estimate(np.ones(len(self.customers)))
+        return self._whole[0]
 
-    @property
+    @cached_property
     def mean(self) -> Estimate:
         """Expected value per customer."""
-        return self._estimate(np.full(len(self.customers), 1 / len(self.customers)))
+        return self._whole[1]
+
+    @cached_property
+    def slopes(self) -> Array:
+        """Derivative of each customer's value in the log parameters, shape (n, k)."""
+        return jacobian(self.worth.customers, self.theta)
+
+    @cached_property
+    def _whole(self) -> tuple[Estimate, Estimate]:
+        everybody = self.worth.cells(np.zeros(len(self.customers)), 1)
+        found = self.estimates(lambda at: self.worth.sums(at, everybody), [len(self.customers)])[0]
+        return found, _per_head(found)
 
     @property
     def terms(self) -> str:
@@ -115,13 +137,31 @@ class LifetimeValue(Result):
         )
         return message("{how}; {kept}.", how=how, kept=kept)
 
-    def _estimate(self, weights: Array, n: int | None = None) -> Estimate:
-        value = float(weights @ self.expected_value.to_numpy())
-        slope = weights @ self.slopes
-        error = math.sqrt(max(float(slope @ self.covariance @ slope), 0.0))
-        low, high = log_interval(value, error, self.level)
-        size = len(self.customers) if n is None else n
-        return Estimate(value, low, high, self.level, _DELTA, size, unit=self.currency)
+    def estimates(
+        self, function: Callable[[Array], Array], sizes: Iterable[int], *, unit: str | None = None
+    ) -> list[Estimate]:
+        """Return positive quantities with the interval this value was asked for.
+
+        Args:
+            function: Natural parameters of both models to m quantities.
+            sizes: Customers behind each of them.
+            unit: Unit of the quantities; by default the currency.
+        """
+        values = function(np.exp(self.theta))
+        if self.replicates is None:
+            slopes = jacobian(function, self.theta)
+            errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, self.covariance, slopes), 0.0))
+            limits = [log_interval(v, e, self.level) for v, e in zip(values, errors, strict=True)]
+            method = _DELTA
+        else:
+            drawn = np.array([function(parameters) for parameters in self.replicates.parameters])
+            limits = [tuple(pair) for pair in quantiles(drawn, self.level).T.tolist()]
+            method = self.replicates.method
+        unit = self.currency if unit is None else unit
+        return [
+            Estimate(float(value), *pair, self.level, method, size, unit=unit)
+            for value, pair, size in zip(values, limits, sizes, strict=True)
+        ]
 
     def _rows(self) -> Iterable[Row]:
         estimand = message("expected discounted value, parameters uncertain")
@@ -154,38 +194,61 @@ class LifetimeValue(Result):
         Returns:
             ``expected_value``, ``low``, ``high`` on the index of the summary.
         """
+        values = self.expected_value.to_numpy()
+        if self.replicates is None:
+            low, high = self._delta_limits(values)
+        else:
+            parts = [slice(at, at + _CHUNK) for at in range(0, len(values), _CHUNK)]
+            low, high = np.hstack([self._replicated_limits(self.worth.part(rows)) for rows in parts])
+        table = {"expected_value": values, "low": low, "high": high}
+        return pd.DataFrame(table, index=self.customers.index)
+
+    def _delta_limits(self, values: Array) -> tuple[Array, Array]:
         from scipy.special import ndtri
 
-        values = self.expected_value.to_numpy()
         errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", self.slopes, self.covariance, self.slopes), 0.0))
         reach = float(ndtri((1 + self.level) / 2)) * np.divide(
             errors, values, out=np.zeros_like(values), where=values > 0
         )
-        table = {
-            "expected_value": values,
-            "low": values * np.exp(-reach),
-            "high": values * np.exp(np.minimum(reach, 700)),
-        }
-        return pd.DataFrame(table, index=self.customers.index)
+        return values * np.exp(-reach), values * np.exp(np.minimum(reach, 700))
 
-    def by(self, segment: str | ArrayLike | pd.Series[Any]) -> SegmentValue:
+    def _replicated_limits(self, worth: Worth) -> Array:
+        found = self.replicates.parameters if self.replicates else np.exp(self.theta)[None, :]
+        return quantiles(np.array([worth.customers(parameters) for parameters in found]), self.level)
+
+    def by(
+        self, segment: str | ArrayLike | pd.Series[Any], *, minimum: int = 5, stayed: bool = False
+    ) -> SegmentValue:
         """Split the value by a label of each customer.
+
+        Segments of fewer than ``minimum`` customers are left out, and so are the smallest others
+        where the total would give them away.
 
         Args:
             segment: A column of the summary, a Series on its index, or one label per row. The
                 order of a categorical is kept; other labels are sorted.
+            minimum: Customers from which a segment is shown.
+            stayed: Value every customer as if surely still there.
 
         Raises:
             ContractError: When a customer has no label or the lengths differ.
+            ArgumentError: When ``minimum`` is below 1.
         """
         labels = self._labels(segment)
-        rows = []
-        for code, name in enumerate(labels.categories):
-            chosen = np.asarray(labels.codes == code, dtype=float)
-            count = int(chosen.sum())
-            if count:
-                rows.append((str(name), self._estimate(chosen, count), self._estimate(chosen / count, count)))
-        return SegmentValue(tuple(rows), overall=self.total)
+        codes, count = np.asarray(labels.codes), len(labels.categories)
+        sizes = np.bincount(codes, minlength=count)
+        cells = self.worth.cells(codes, count)
+
+        def totals(at: Array) -> Array:
+            return self.worth.sums(at, cells, self.worth.ahead(at, stayed=True) if stayed else None)
+
+        found = self.estimates(totals, sizes.tolist())
+        rows = [
+            (str(name), total, _per_head(total))
+            for name, total in zip(labels.categories, found, strict=True)
+            if total.n
+        ]
+        return split_segments(rows, self.total, minimum=minimum)
 
     def _labels(self, segment: str | ArrayLike | pd.Series[Any]) -> pd.Categorical:
         index = self.customers.index
@@ -225,7 +288,14 @@ class LifetimeValue(Result):
             ArgumentError: When ``top`` is not strictly between 0 and 1.
         """
         return concentrate(
-            self.expected_value.to_numpy(), self.slopes, self.covariance, top=top, level=self.level
+            self.expected_value.to_numpy(),
+            top=top,
+            level=self.level,
+            uncertainty=(self.slopes, self.covariance) if self.replicates is None else None,
+            replicates=()
+            if self.replicates is None
+            else (self.worth.customers(at) for at in self.replicates.parameters),
+            method="" if self.replicates is None else self.replicates.method,
         )
 
     def outcome_interval(self, *, seed: int, draws: int = 1000) -> Estimate:
@@ -298,21 +368,43 @@ class LifetimeValue(Result):
         return self.by(segment).plot(ax)
 
 
+def _per_head(total: Estimate) -> Estimate:
+    """Turn a total into a mean over its customers."""
+    n = max(total.n, 1)
+    return replace(total, value=total.value / n, low=total.low / n, high=total.high / n)
+
+
+def quantiles(drawn: Array, level: float) -> Array:
+    """Return the limits between which a share ``level`` of the replicates lies, shape (2, m).
+
+    Args:
+        drawn: One row per replicate, shape (replicates, m).
+        level: Coverage the limits aim at.
+    """
+    # no interpolation between replicates, so that an infinite one stays out of its neighbour's limit
+    return np.asarray(
+        np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0, method="nearest"), dtype=float
+    )
+
+
 def _unit_name(unit: str) -> str:
     return {"W": message("week"), "D": message("day")}[unit]
 
 
 def _outcomes(result: LifetimeValue, generator: np.random.Generator, draws: int) -> Array:
     """Draw total discounted margins, shape (draws,)."""
-    transactions, spend = result.models
+    transactions = result.models[0]
     x, recency, T = histories_of(result.summary, unit=transactions.unit_)
     mean = np.where(x > 0, result.summary["monetary_value"].to_numpy(dtype=float), 0.0)
     count = len(transactions.names)
     t = float(result.horizon or 0)
-    theta = np.concatenate([transactions.log_params, spend.log_params])
-    parameters = np.exp(
-        generator.multivariate_normal(theta, result.covariance, size=draws, method="cholesky")
-    )
+    if result.replicates is None:
+        parameters = np.exp(
+            generator.multivariate_normal(result.theta, result.covariance, size=draws, method="cholesky")
+        )
+    else:
+        known = result.replicates.parameters
+        parameters = known[generator.integers(0, len(known), draws)]
     plain = transactions.conditional_expected_purchases(t, result.summary).to_numpy()
     discount = np.divide(
         result.customers["expected_transactions"].to_numpy(), plain, out=np.zeros_like(plain), where=plain > 0
@@ -328,26 +420,6 @@ def _outcomes(result: LifetimeValue, generator: np.random.Generator, draws: int)
     return result.margin * totals
 
 
-def _value_function(
-    transactions: TransactionModel,
-    histories: Sequence[Array],
-    mean: Array,
-    panels: Discounting,
-    margin: float,
-) -> Any:
-    """Return a function from both models' natural parameters to each customer's value."""
-    x, recency, T = histories
-    count = len(transactions.names)
-    first, where = group_rows(x, recency, T)
-    rows = x[first], recency[first], T[first]
-
-    def values(parameters: Array) -> Array:
-        ahead = transactions.core.conditional(parameters[:count], *rows, panels)[where]
-        return margin * ahead * _gamma_gamma.conditional_mean(parameters[count:], x, mean)
-
-    return values
-
-
 def customer_lifetime_value(
     transactions_model: TransactionModel,
     spend_model: GammaGamma,
@@ -360,6 +432,9 @@ def customer_lifetime_value(
     periods_per_year: int = 12,
     level: float = 0.95,
     currency: str | None = None,
+    intervals: Intervals = "delta",
+    seed: int | None = None,
+    replicates: int | None = None,
 ) -> LifetimeValue:
     """Value customers by what they are expected to buy from now on.
 
@@ -380,14 +455,21 @@ def customer_lifetime_value(
         periods_per_year: Periods of the second convention, 12 for months.
         level: Coverage the intervals aim at.
         currency: ISO 4217 code of the money, for display.
+        intervals: ``"delta"``, the delta method on both fits' log parameters; ``"draws"``, quantiles
+            over parameters drawn from their asymptotic normal distribution; ``"bootstrap"``,
+            quantiles over refits under exponential weights of customers, which asks nothing of
+            the likelihood's shape but needs the models to have been fitted on ``df``.
+        seed: Of draws and bootstrap.
+        replicates: Draws (by default 1,000) or refits (500).
 
     Returns:
-        Value per customer, in total, by segment, and its concentration. Intervals come from the
-        delta method on both fits' log parameters.
+        Value per customer, in total, by segment, and its concentration.
 
     Raises:
         ContractError: When a row cannot be a purchase history or its spend contradicts it.
-        ArgumentError: When an option is out of range or the model's unit is not known.
+        ArgumentError: When an option is out of range, a model is of the wrong kind, its unit is not
+            known, or the bootstrap is asked for customers the models were not fitted on.
+        ConvergenceError: When too many refits have no maximum.
         DesignError: When the fitted spend has no finite mean.
 
     Examples:
@@ -412,8 +494,7 @@ def customer_lifetime_value(
     check_level(level)
     if not 0 < margin <= 1:
         raise ArgumentError(f"margin must be a fraction above 0 and at most 1; got {margin!r}")
-    transactions_model.require_fitted()
-    spend_model.require_fitted()
+    require_models(transactions_model, spend_model)
     panels = discounting(
         annual_discount_rate=annual_discount_rate,
         horizon=horizon,
@@ -425,25 +506,37 @@ def customer_lifetime_value(
     spend = spend_model.conditional_expected_spend(df)
     mean = np.nan_to_num(df["monetary_value"].to_numpy(dtype=float, na_value=np.nan))
     theta = np.concatenate([transactions_model.log_params, spend_model.log_params])
-    function = _value_function(transactions_model, histories, mean, panels, margin)
-    values = function(np.exp(theta))
-    customers = pd.DataFrame(
-        {
-            "probability_alive": transactions_model.probability_alive(df),
-            "expected_transactions": values / (margin * spend.to_numpy()),
-            "expected_spend": spend,
-            "expected_value": values,
-        },
-        index=df.index,
-    )
     split = len(transactions_model.names)
     covariance = np.zeros((len(theta), len(theta)))
     covariance[:split, :split] = transactions_model.log_covariance
     covariance[split:, split:] = spend_model.log_covariance
+    found = replicate(
+        transactions_model,
+        spend_model,
+        histories,
+        mean,
+        covariance,
+        intervals=intervals,
+        seed=seed,
+        replicates=replicates,
+    )
+    worth = worth_of(transactions_model.core, histories, mean, panels=panels, margin=margin)
+    bought = worth.ahead(np.exp(theta))[worth.where]
+    customers = pd.DataFrame(
+        {
+            "probability_alive": transactions_model.probability_alive(df),
+            "expected_transactions": bought,
+            "expected_spend": spend,
+            "expected_value": margin * bought * spend.to_numpy(),
+        },
+        index=df.index,
+    )
     return LifetimeValue(
         customers,
-        jacobian(function, theta),
-        covariance,
+        worth=worth,
+        theta=theta,
+        covariance=covariance,
+        replicates=found,
         horizon=horizon,
         unit=str(transactions_model.unit_),
         annual_discount_rate=float(annual_discount_rate),
@@ -453,5 +546,16 @@ def customer_lifetime_value(
         currency=currency,
         models=(transactions_model, spend_model),
         summary=df,
-        checks=(*transactions_model.checks, *spend_model.checks),
+        checks=(*transactions_model.checks, *spend_model.checks, *_lost(found)),
     )
+
+
+def _lost(found: Replicates | None) -> tuple[Check, ...]:
+    if found is None or not found.lost:
+        return ()
+    detail = messages(
+        "{count} refit of the bootstrap had no maximum and is left out of the intervals",
+        "{count} refits of the bootstrap had no maximum and are left out of the intervals",
+        found.lost,
+    )
+    return (Check(message("Bootstrap refits"), "warning", detail),)
