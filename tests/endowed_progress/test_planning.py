@@ -1,12 +1,16 @@
+import dataclasses
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from loyalty_research.endowed_progress import plan
 from loyalty_research.endowed_progress.planning import exaggeration
+from loyalty_research.endowed_progress.preview import calibrate
 from loyalty_research.errors import ArgumentError
+from loyalty_research.simulate import simulate
 
 CARWASH = {"baseline": 28 / 150, "uplift": 23 / 150}
 
@@ -64,8 +68,139 @@ def test_verdict_and_frame():
     assert made.plot().get_xlabel() == "cards per arm"
 
 
+TIMED = {**CARWASH, "required": 10, "given": 2, "horizon_days": 273}
+
+
+def test_looks_multiply_the_cards_by_their_inflation():
+    alone, often = plan(**CARWASH), plan(**CARWASH, looks=5, spending="pocock")
+    # Pocock-type spending costs about as much as Pocock's constant bounds, 1.229 at 80% power
+    assert often.cards / alone.cards == pytest.approx(1.229, abs=0.02)
+    assert often.power_curve(cards=[often.cards])["power"].iloc[0] == pytest.approx(0.8, abs=0.006)
+    assert often.winners_curse().loc[0, "exaggeration"] > alone.winners_curse().loc[0, "exaggeration"]
+    schedule = often.schedule()
+    assert schedule["stop_none"].iloc[-1] == pytest.approx(0.05, abs=1e-6)
+    assert schedule["stop_effect"].iloc[-1] == pytest.approx(0.8, abs=0.006)
+    assert schedule["cards"].iloc[-1] == 2 * often.cards
+    assert schedule["day"].isna().all()
+    assert often.looks == 5
+    assert "5 looks cost" in often.verdict()
+    assert "error over the looks" in {c.name for c in often.checks}
+
+
+def test_days_follow_from_cards_a_day():
+    made = plan(**TIMED, cards_per_day=10, looks=2)
+    assert made.enrolment_days == math.ceil(2 * made.cards / 10)
+    assert made.duration_days == made.enrolment_days + 273
+    assert made.schedule()["day"].tolist() == [math.ceil(made.cards / 10) + 273, made.duration_days]
+    assert plan(**TIMED).duration_days is None
+    assert plan(**CARWASH, cards_per_day=10).duration_days is None
+
+
+def test_costs_are_rewards_and_cards():
+    made = plan(**CARWASH, reward_cost=8, card_cost=0.5, currency="EUR")
+    costs = made.costs().set_index("arm")
+    assert costs.loc["control", "total"] == pytest.approx(129 * (28 / 150 * 8 + 0.5))
+    assert costs.loc["head start", "rewards"] == pytest.approx(129 * 51 / 150)
+    frame = made.to_frame()
+    assert (frame["metric"] == "expected cost").sum() == 2
+    with pytest.raises(ArgumentError, match="reward_cost"):
+        plan(**CARWASH).costs()
+
+
+def test_the_planned_cards_detect_the_planned_increase(oracle):
+    made = plan(**CARWASH)
+    assert made.detectable() == pytest.approx(CARWASH["uplift"], abs=0.001)
+    want = oracle("carwash_sample_size_power")["expected"]
+    at_150 = dataclasses.replace(made, cards=150)
+    assert at_150.detectable() == pytest.approx(want["mde_at_150_80"], abs=1e-6)
+    assert at_150.detectable(power=0.9) == pytest.approx(want["mde_at_150_90"], abs=1e-6)
+
+
+def test_preview_comes_out_as_planned():
+    made = plan(**TIMED, looks=2)
+    seen = made.preview(seed=5, replicates=60)
+    assert seen.replicates == 60
+    assert set(seen.stopped_at) == {1, 2}
+    assert "60 such experiments would find one" in seen.verdict()
+    again = made.preview(seed=5, replicates=60)
+    assert (again.estimates == seen.estimates).all()
+    # within three Monte Carlo errors of 60 experiments
+    assert seen.power.value == pytest.approx(0.8, abs=0.155)
+    assert seen.estimates.mean() == pytest.approx(CARWASH["uplift"], abs=0.025)
+    example = seen.experiment()
+    assert example.completion(by_day=273).rates[0].n == pytest.approx(made.cards, abs=40)
+    assert seen.plot().get_ylabel() == "experiments"
+
+
+@pytest.mark.slow
+def test_previews_have_the_planned_power_and_error():
+    """1,500 experiments each: two looks, single cards and clusters, with the effect and without."""
+    for extra in ({}, {"cluster_size": 10, "icc": 0.03}):
+        made = plan(**{**TIMED, "horizon_days": 90}, looks=2, **extra)
+        for effect, want in ((1.0, 0.8), (0.0, 0.05)):
+            found = np.concatenate(
+                [made.preview(seed=s, replicates=100, effect=effect).found for s in range(15)]
+            )
+            # the planning formula for clusters is a normal approximation, so a point is left to it
+            assert found.mean() == pytest.approx(want, abs=3 * math.sqrt(want * (1 - want) / 1500) + 0.01)
+
+
+def test_preview_without_an_effect_finds_one_rarely():
+    made = plan(**{**TIMED, "horizon_days": 90}, looks=3, cluster_size=10, icc=0.03)
+    seen = made.preview(seed=6, replicates=50, effect=0)
+    assert seen.truth == 0
+    assert seen.power.value <= 0.16
+    assert abs(seen.estimates.mean()) < 0.025
+
+
+def test_simulated_clusters_are_as_alike_as_planned():
+    made = plan(**TIMED, cluster_size=20, icc=0.08)
+    truth = calibrate(made, effect=0)
+    data = simulate("stamp-card", customers=24_000, seed=8, clusters=1200, assign_by="cluster", **truth)
+    assert data.truth["completion_control"] == pytest.approx(28 / 150, abs=1e-6)
+    events = data.frame("card_events")
+    people = events.drop_duplicates("customer_id")
+    full = events.loc[events["event"] == "completed", "customer_id"]
+    done = people["customer_id"].isin(full).to_numpy(dtype=float)
+    size = people.groupby("cluster_id")["arm"].size().to_numpy()
+    mean = pd.Series(done).groupby(people["cluster_id"].to_numpy()).mean().to_numpy()
+    k, n = len(size), size.sum()
+    within = sum(size * mean * (1 - mean)) / (n - k)
+    between = sum(size * (mean - done.mean()) ** 2) / (k - 1)
+    typical = (n - sum(size**2) / n) / (k - 1)
+    assert (between - within) / (between + (typical - 1) * within) == pytest.approx(0.08, abs=0.016)
+
+
+def test_previews_that_cannot_be():
+    with pytest.raises(ArgumentError, match="horizon_days"):
+        plan(**CARWASH).preview(seed=1)
+    for bad in ({"effect": 2}, {"effect": math.nan}, {"replicates": 1}, {"replicates": 2.5}):
+        with pytest.raises(ArgumentError):
+            plan(**TIMED).preview(seed=1, **bad)
+    with pytest.raises(ArgumentError, match="10,000 clusters"):
+        plan(**TIMED, cluster_size=3, icc=0.01).preview(seed=1, replicates=5000)
+    with pytest.raises(ArgumentError, match="more likeness"):
+        plan(**TIMED, cluster_size=3, icc=0.9).preview(seed=1)
+    with pytest.raises(ArgumentError, match="90 weeks"):
+        plan(**{**TIMED, "horizon_days": 900}).preview(seed=1)
+    with pytest.raises(ArgumentError, match="no weekly visit rate"):
+        plan(**{**TIMED, "horizon_days": 14}).preview(seed=1)
+
+
 def test_plans_that_cannot_be():
     for bad in (
+        {"baseline": 0.5, "uplift": 0.1, "required": 10},
+        {"baseline": 0.5, "uplift": 0.1, "required": 2, "given": 2},
+        {"baseline": 0.5, "uplift": 0.1, "required": 10, "given": 0},
+        {"baseline": 0.5, "uplift": 0.1, "required": 10.5, "given": 2},
+        {"baseline": 0.5, "uplift": 0.1, "horizon_days": 0},
+        {"baseline": 0.5, "uplift": 0.1, "cards_per_day": 0},
+        {"baseline": 0.5, "uplift": 0.1, "reward_cost": -1},
+        {"baseline": 0.5, "uplift": 0.1, "card_cost": math.nan},
+        {"baseline": 0.5, "uplift": 0.1, "looks": 0},
+        {"baseline": 0.5, "uplift": 0.1, "looks": [0.2, 0.8]},
+        {"baseline": 0.5, "uplift": 0.1, "spending": "fixed"},
+        {"baseline": 0.5, "uplift": math.nan},
         {"baseline": 0, "uplift": 0.1},
         {"baseline": 0.5, "uplift": 0.5},
         {"baseline": 0.5, "uplift": 0},

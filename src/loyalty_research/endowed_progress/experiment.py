@@ -17,6 +17,7 @@ from loyalty_research.endowed_progress._windows import (
 from loyalty_research.endowed_progress.analyses import CardAnalyses
 from loyalty_research.endowed_progress.cards import read_cards
 from loyalty_research.endowed_progress.completion import Outcomes, compare_arms
+from loyalty_research.endowed_progress.registration import planned_shares
 from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError, DesignError
 from loyalty_research.estimates import check_level
 from loyalty_research.i18n import message
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.endowed_progress.cards import Cards
     from loyalty_research.endowed_progress.completion import CompletionResult
+    from loyalty_research.endowed_progress.registration import DesignCard
     from loyalty_research.endowed_progress.visits import EconomicsResult
     from loyalty_research.estimates import Check
 
@@ -41,6 +43,7 @@ Analysis = Literal[
     "first_gap",
     "goal_gradient",
     "hazard_by_stamps",
+    "post_reward_reset",
     "time_to_completion",
     "visits",
 ]
@@ -76,6 +79,9 @@ class CardExperiment(CardAnalyses):
             day or the cashier; intervals then allow for it.
         ratio: Planned shares of the arms, such as ``{"control": 2, "endowed": 1}``; equal when
             None.
+        registered: What was laid down beforehand (:meth:`Plan.card`): its allocation is the ratio
+            that is tested, its horizon the default, its looks set the level, and each deviation
+            is a check.
         level: Level of every interval.
 
     Attributes:
@@ -111,6 +117,7 @@ class CardExperiment(CardAnalyses):
         arm: str = "arm",
         cluster: str | None = None,
         ratio: Mapping[str, float] | None = None,
+        registered: DesignCard | None = None,
         level: float = 0.95,
     ) -> None:
         self.level = check_level(level)
@@ -126,11 +133,11 @@ class CardExperiment(CardAnalyses):
         self._first = first
         self._position = {a: i for i, a in enumerate(cards.arms)}
         self._note_repeats(cards)
-        planned = _checks.shares(cards.arms, ratio)
         self.checks_ = (
-            self._sample_ratio(planned),
+            self._sample_ratio(planned_shares(cards.arms, ratio, registered)),
             _checks.paid_distance(first, cards.arms),
             _checks.issue_dates(first, cards.arms),
+            *self._register(registered, stamps=card_sizes(first), ratio=ratio, cluster=cluster),
         )
         self.dropped_ = {
             **cards.dropped,
@@ -147,6 +154,22 @@ class CardExperiment(CardAnalyses):
         elif self._first["customer"].duplicated().any():
             self._cluster = self._first["customer"].to_numpy(dtype=np.int64)
             self._cluster_unit = message("customers")
+
+    def _register(
+        self,
+        registered: DesignCard | None,
+        *,
+        stamps: Mapping[str, tuple[int, int]] | None,
+        ratio: Mapping[str, float] | None,
+        cluster: str | None,
+    ) -> tuple[Check, ...]:
+        """Keep what was registered, and compare the design with it."""
+        self.registered = registered
+        if registered is None:
+            return ()
+        return registered.compare_design(
+            arms=self.arms_, stamps=stamps, ratio=ratio, cluster=cluster, level=self.level
+        )
 
     def _sample_ratio(self, planned: tuple[float, ...]) -> Check:
         arm_of = self._arm_of(self._first)
@@ -167,6 +190,7 @@ class CardExperiment(CardAnalyses):
         ratio: Mapping[str, float] | None = None,
         horizon: str | None = None,
         stamps: Mapping[str, tuple[int, int]] | None = None,
+        registered: DesignCard | None = None,
         level: float = 0.95,
     ) -> CardExperiment:
         """Start from counts, such as those of a paper.
@@ -177,6 +201,7 @@ class CardExperiment(CardAnalyses):
             ratio: Planned shares of the arms; equal when None.
             horizon: By when cards were counted, in words such as ``"within nine months"``.
             stamps: Arm to (stamps a reward takes, stamps given), for pictures.
+            registered: What was laid down beforehand, as for the class.
             level: Level of every interval.
 
         Raises:
@@ -194,9 +219,10 @@ class CardExperiment(CardAnalyses):
         self._cards, self._cluster = None, None
         self._horizon = message("by the end") if horizon is None else horizon
         self.arms_, self._outcomes = outcomes.arms, outcomes
-        planned = _checks.shares(outcomes.arms, ratio)
+        planned = planned_shares(outcomes.arms, ratio, registered)
         ratio_check = _checks.sample_ratio(outcomes.arms, outcomes.n, planned, unit=message("cards"))
-        self.checks_ = (ratio_check, *_checks.untold())
+        known = self._register(registered, stamps=stamps, ratio=ratio, cluster=None)
+        self.checks_ = (ratio_check, *known, *_checks.untold())
         self.dropped_ = {}
         return self
 
@@ -210,6 +236,7 @@ class CardExperiment(CardAnalyses):
         completed: str = "completed",
         cluster: str | None = None,
         ratio: Mapping[str, float] | None = None,
+        registered: DesignCard | None = None,
         level: float = 0.95,
     ) -> CardExperiment:
         """Start from a table with one row per card.
@@ -221,6 +248,7 @@ class CardExperiment(CardAnalyses):
             completed: Column of 0 and 1, or booleans: was the card completed?
             cluster: Column of what was drawn at random where that is more than a card.
             ratio: Planned shares of the arms; equal when None.
+            registered: What was laid down beforehand, as for the class.
             level: Level of every interval.
 
         Raises:
@@ -235,8 +263,11 @@ class CardExperiment(CardAnalyses):
         """
         outcomes = unit_outcomes(units, control=control, arm=arm, completed=completed, cluster=cluster)
         counts = dict(zip(outcomes.arms, zip(outcomes.completed, outcomes.n, strict=True), strict=True))
-        self = cls.from_counts(counts, control=control, ratio=ratio, level=level)
+        planned = registered.ratio if ratio is None and registered is not None else ratio
+        self = cls.from_counts(counts, control=control, ratio=planned, level=level)
         self._outcomes = outcomes
+        known = self._register(registered, stamps=None, ratio=ratio, cluster=cluster)
+        self.checks_ = (self.checks_[0], *known, *self.checks_[1:])
         if outcomes.clustered is not None:
             # the clusters are told here, so whether there were some is no longer open
             self.checks_ = (*self.checks_[:-1], _checks.clusters(outcomes.clustered, len(self.arms_)))
@@ -251,6 +282,7 @@ class CardExperiment(CardAnalyses):
         arm: str = "arm",
         cluster: str | None = None,
         ratio: Mapping[str, float] | None = None,
+        registered: DesignCard | None = None,
         level: float = 0.95,
     ) -> CardExperiment:
         """Start from a dataset: its card events where it has them, else its units.
@@ -262,6 +294,7 @@ class CardExperiment(CardAnalyses):
             arm: Column of the arm.
             cluster: Column of what was drawn at random where that is more than a card.
             ratio: Planned shares of the arms; equal when None.
+            registered: What was laid down beforehand, as for the class.
             level: Level of every interval.
 
         Raises:
@@ -279,11 +312,18 @@ class CardExperiment(CardAnalyses):
                 arm=arm,
                 cluster=cluster,
                 ratio=ratio,
+                registered=registered,
                 level=level,
             )
         if dataset.has("units", arm, "completed", *extra):
             return cls.from_units(
-                dataset.frame("units"), control=control, arm=arm, cluster=cluster, ratio=ratio, level=level
+                dataset.frame("units"),
+                control=control,
+                arm=arm,
+                cluster=cluster,
+                ratio=ratio,
+                registered=registered,
+                level=level,
             )
         named = ", ".join([arm, *extra])
         raise ContractError(
@@ -356,7 +396,11 @@ class CardExperiment(CardAnalyses):
         return _checks.limits(has_cards=self.has_cards, clustered=clustered)
 
     def completion(
-        self, *, by_day: int | None = None, method: DifferenceMethod = "newcombe"
+        self,
+        *,
+        by_day: int | None = None,
+        method: DifferenceMethod = "newcombe",
+        look: int | None = None,
     ) -> CompletionResult:
         """Compare the share of cards completed.
 
@@ -367,10 +411,12 @@ class CardExperiment(CardAnalyses):
             method: Interval of the difference, as in
                 :func:`~loyalty_research.stats.proportions.difference_in_proportions`; with
                 clusters it is cluster-robust instead.
+            look: Which of the registered looks this is, from 1; the last when None. Intervals
+                have the level that the look's bound asks for.
 
         Raises:
             ArgumentError: When ``by_day`` is no positive whole number, is given for counts, or
-                the method is unknown.
+                the method or the look is unknown.
             DesignError: When an arm has no card that was followed so long.
         """
         if method not in get_args(DifferenceMethod):
@@ -380,10 +426,17 @@ class CardExperiment(CardAnalyses):
         if self._outcomes is not None:
             if by_day is not None:
                 raise ArgumentError("by_day needs card events; counts are as they were published")
+            level, kept = self._look(look, judged=sum(self._outcomes.n), by_day=None)
             return compare_arms(
-                self._outcomes, horizon=self._horizon, method=method, level=self.level, checks=self.checks_
+                self._outcomes,
+                horizon=self._horizon,
+                method=method,
+                level=level,
+                checks=(*self.checks_, *kept),
             )
         cards = self._need_cards("completion by a day")
+        if by_day is None and self.registered is not None:
+            by_day = self.registered.horizon_days
         window = judged_cards(cards, self._first, by_day)
         table, until = self._first[window.kept], window.until[window.kept]
         arm_of = self._arm_of(table)
@@ -392,13 +445,24 @@ class CardExperiment(CardAnalyses):
         k = len(self.arms_)
         n = tuple(np.bincount(arm_of, minlength=k).tolist())
         lost_counts = tuple(np.bincount(arm_of[lost], minlength=k).tolist())
-        checks = [*self.checks_, window.check, _checks.losses(self.arms_, lost_counts, n)]
+        level, kept = self._look(look, judged=sum(n), by_day=by_day)
+        checks = [*self.checks_, *kept, window.check, _checks.losses(self.arms_, lost_counts, n)]
         clustered = None
         if self._cluster is not None:
             clustered = ClusteredCards(arm_of, done, lost, self._cluster[window.kept])
             checks.append(_checks.clusters(clustered, k))
         completed = tuple(np.bincount(arm_of[done], minlength=k).tolist())
         outcomes = Outcomes(self.arms_, completed, n, lost_counts, clustered, card_sizes(self._first))
-        return compare_arms(
-            outcomes, horizon=window.said, method=method, level=self.level, checks=tuple(checks)
-        )
+        return compare_arms(outcomes, horizon=window.said, method=method, level=level, checks=tuple(checks))
+
+    def _look(self, look: int | None, *, judged: int, by_day: int | None) -> tuple[float, tuple[Check, ...]]:
+        """Return the level of a look, and how the analysis compares with what was registered."""
+        if self.registered is None:
+            if look is not None:
+                raise ArgumentError(
+                    "look needs an experiment with registered=, which says how many there are"
+                )
+            return self.level, ()
+        at = self.registered.look(look, judged=judged)
+        kept = self.registered.compare_analysis(metric="completion", by_day=by_day, judged=judged, look=at)
+        return (self.level if len(self.registered.looks) == 1 else at.level), kept

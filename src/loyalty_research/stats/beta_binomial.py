@@ -155,6 +155,8 @@ def beta_binomial_difference(
         - special.betaln(a, b)
         - special.betaln(a + x1 + x2, b + n1 + n2 - x1 - x2)
     )
+    with np.errstate(over="ignore"):  # beyond 1e308 the evidence is infinite
+        bayes_factor = float(np.exp(log_bayes))
     return PosteriorDifference(
         first=one,
         second=two,
@@ -163,5 +165,5 @@ def beta_binomial_difference(
         mean=one[0] / sum(one) - two[0] / sum(two),
         low=quantile((1 - level) / 2),
         high=quantile((1 + level) / 2),
-        bayes_factor=float(np.exp(log_bayes)),
+        bayes_factor=bayes_factor,
     )
