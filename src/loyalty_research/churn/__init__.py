@@ -1,22 +1,38 @@
 """How long customers stay, what shifts it, and how sure we are."""
 
+from loyalty_research.churn.brier import BrierScores, brier_score, integrated_brier_score
+from loyalty_research.churn.calibration import Calibration, DCalibration, calibration, d_calibration
+from loyalty_research.churn.competing import AalenJohansen, CumulativeIncidence
+from loyalty_research.churn.concordance import Concordance, concordance
 from loyalty_research.churn.cox import CoxFit, CoxPH
 from loyalty_research.churn.curves import CumulativeHazards, KaplanMeier, NelsonAalen, SurvivalCurves
 from loyalty_research.churn.data import ChurnData
+from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
 from loyalty_research.churn.followup import Removed
+from loyalty_research.churn.gray import GrayTest, gray_test
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
 from loyalty_research.churn.membership import MemberComparison, compare_members
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
 from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_time_buyers, varying_covariates
+from loyalty_research.churn.split import split_by_time
 from loyalty_research.churn.sweep import InactivitySweep, inactivity_sweep
+from loyalty_research.churn.validation import PredictiveAccuracy, predictive_accuracy
 from loyalty_research.churn.words import shown_count
 
 __all__ = [
+    "AalenJohansen",
+    "BrierScores",
+    "Calibration",
     "ChurnData",
+    "Concordance",
     "CoxFit",
     "CoxPH",
     "CumulativeHazards",
+    "CumulativeIncidence",
+    "DCalibration",
+    "DynamicAUC",
+    "GrayTest",
     "InactivitySweep",
     "KaplanMeier",
     "LogRankTest",
@@ -24,18 +40,28 @@ __all__ = [
     "NelsonAalen",
     "OneTimeBuyers",
     "PHTest",
+    "PredictiveAccuracy",
     "Removed",
     "RestrictedMeans",
     "SurvivalCurves",
     "add_segments",
+    "brier_score",
+    "calibration",
     "common_horizon",
     "compare_members",
+    "concordance",
+    "d_calibration",
+    "dynamic_auc",
+    "gray_test",
     "inactivity_sweep",
+    "integrated_brier_score",
     "logrank_test",
     "one_time_buyers",
     "ph_test",
+    "predictive_accuracy",
     "rmst",
     "rmst_difference",
     "shown_count",
+    "split_by_time",
     "varying_covariates",
 ]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Group", "at_risk_rows", "few_times", "group_codes", "group_curves", "grouped"]
+__all__ = ["Group", "at_risk_rows", "few_times", "group_codes", "group_curves", "grouped", "joined_rows"]
 
 ALL = "all"
 
@@ -69,7 +69,7 @@ def grouped(data: Followup, by: str | None, *, causes: bool = False) -> list[Gro
         codes, labels = None, [ALL]
     else:
         codes, labels = group_codes(data, by)
-    rows = _joined(data, codes)
+    rows = joined_rows(data, codes)
     start, stop, event = data.start, data.stop, data.event
     weights, customer, cause, cluster = data.weights, data.customer, data.causes, data.cluster
     if rows is not None:
@@ -126,12 +126,14 @@ def group_codes(data: Followup, by: str) -> tuple[NDArray[np.int64], list[Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Joined:
+class Joined:
+    """First and last interval of each unbroken episode."""
+
     first: NDArray[np.int64]
     last: NDArray[np.int64]
 
 
-def _joined(data: Followup, codes: NDArray[np.int64] | None) -> _Joined | None:
+def joined_rows(data: Followup, codes: NDArray[np.int64] | None) -> Joined | None:
     """Join consecutive intervals of a customer within a group, so that no false exits count.
 
     Returns nothing where every customer has one interval, so that there is nothing to join.
@@ -145,7 +147,7 @@ def _joined(data: Followup, codes: NDArray[np.int64] | None) -> _Joined | None:
         goes_on &= codes[ahead] == codes[behind]
     if data.weights is not None:
         goes_on &= data.weights[ahead] == data.weights[behind]
-    return _Joined(order[np.concatenate([[True], ~goes_on])], order[np.concatenate([~goes_on, [True]])])
+    return Joined(order[np.concatenate([[True], ~goes_on])], order[np.concatenate([~goes_on, [True]])])
 
 
 def group_curves(data: Followup, by: str | None) -> list[tuple[Group, SurvivalCurve]]:

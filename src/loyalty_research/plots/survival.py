@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["FEW", "forest", "survival_curves", "window_sweep"]
+__all__ = ["FEW", "forest", "spread_apart", "survival_curves", "window_sweep"]
 
 FEW = 5
 """Counts of customers from 1 to one below this are shown as ``<5``."""
@@ -71,7 +71,7 @@ def survival_curves(
 
 def _label_ends(ax: Axes, ends: list[tuple[float, float, str]]) -> None:
     """Name each curve at its end, moved apart where ends are close."""
-    heights = _apart(np.array([e[1] for e in ends]), least=0.06)
+    heights = spread_apart(np.array([e[1] for e in ends]), least=0.06)
     left, right = ax.get_xlim()
     for i, ((time, estimate, name), height) in enumerate(zip(ends, heights, strict=True)):
         colour = SERIES[i % len(SERIES)]
@@ -96,8 +96,13 @@ def _label_ends(ax: Axes, ends: list[tuple[float, float, str]]) -> None:
         )
 
 
-def _apart(heights: Floats, *, least: float) -> Floats:
-    """Move heights apart by at least ``least``, keeping their order."""
+def spread_apart(heights: Floats, *, least: float) -> Floats:
+    """Move heights in [0, 1] apart by at least ``least``, keeping their order.
+
+    Args:
+        heights: Where labels would stand.
+        least: Smallest distance.
+    """
     order = np.argsort(heights, kind="stable")
     spread = heights[order].copy()
     for i in range(1, len(spread)):
@@ -253,7 +258,7 @@ def window_sweep(windows: pd.DataFrame, *, at: float, ax: Axes | None = None) ->
         top = float(np.nanmax([windows[c].max() for c, _, _ in series]))
         ax.set_ylim(0, min(1.02, 1.15 * top) if top > 0 else 1)
         scale = ax.get_ylim()[1]
-        heights = scale * _apart(np.array([e[0] for e in ends]) / scale, least=0.12)
+        heights = scale * spread_apart(np.array([e[0] for e in ends]) / scale, least=0.12)
         for (value, colour, name), height in zip(ends, heights, strict=True):
             ax.annotate(
                 name,
