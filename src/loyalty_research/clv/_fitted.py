@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from loyalty_research.clv._newton import maximise, penalised
+from loyalty_research.clv._newton import in_logs, less_penalty, maximise
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Estimate, Result, Row
 from loyalty_research.i18n import message, messages
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.clv._core import Derivatives
+    from loyalty_research.clv._newton import Optimum
 
     Array = NDArray[Any]
 
@@ -45,6 +46,15 @@ def log_interval(value: float, error: float, level: float) -> tuple[float, float
         return math.nan, math.nan
     reach = float(ndtri((1 + level) / 2)) * error / value
     return value * math.exp(-reach), value * math.exp(min(reach, 700.0))
+
+
+def _coefficient(value: float, error: float, level: float, n: int) -> Estimate:
+    """Return a coefficient with its Wald interval and the p-value of no effect."""
+    from scipy.special import ndtr, ndtri
+
+    reach = float(ndtri((1 + level) / 2)) * error
+    p_value = 2 * float(ndtr(-abs(value) / error)) if error > 0 else math.nan
+    return Estimate(value, value - reach, value + reach, level, "Wald", n, p_value=p_value)
 
 
 def check_penalizer(penalizer: float) -> float:
@@ -98,7 +108,7 @@ class FittedModel:
     """
 
     title: ClassVar[str] = ""
-    names: ClassVar[tuple[str, ...]] = ()
+    names: tuple[str, ...] = ()
 
     params_: pd.Series[float]
     standard_errors_: pd.Series[float]
@@ -125,17 +135,42 @@ class FittedModel:
             units: Factor from scaled to natural parameters, shape (k,).
             shift: What the change of units adds to the log-likelihood.
         """
-        strength = self.penalizer
-        objective = penalised(derivatives, strength)
-        best = maximise(objective, np.log(start), names=self.names, model=type(self).__name__)
-        plain = best.value + strength * float(best.theta @ best.theta)
-        self._keep(best.theta + np.log(units), np.linalg.inv(best.information), plain + shift)
+        best = self._climb_log(in_logs(derivatives), np.log(start))
+        covariance = np.linalg.inv(best.information)
+        self._keep(best.theta + np.log(units), covariance, self._plain(best) + shift)
+
+    def _climb_log(self, objective: Derivatives, start: Array) -> Optimum:
+        """Maximise a function of log parameters less the penalty, and note how it went."""
+        objective = less_penalty(objective, self.penalizer)
+        best = maximise(objective, start, names=self.names, model=type(self).__name__)
         self.iterations_, self.route_ = best.iterations, best.route
+        return best
+
+    def _plain(self, best: Optimum) -> float:
+        """Return the log-likelihood at an optimum without the penalty."""
+        return best.value + self.penalizer * float(best.theta @ best.theta)
+
+    def _forget(self) -> None:
+        """Drop an earlier fit, so that a failed one leaves no answer."""
+        vars(self).pop("params_", None)
+        vars(self).pop("names", None)
+
+    @property
+    def _own(self) -> int:
+        """How many parameters are the model's own, and positive; coefficients of covariates follow."""
+        return len(type(self).names)
 
     def _keep(self, theta: Array, log_covariance: Array, log_likelihood: float) -> None:
-        """Store log parameters in the data's units and everything that follows from them."""
-        values = np.exp(theta)
-        covariance = np.outer(values, values) * log_covariance
+        """Store log parameters in the data's units and everything that follows from them.
+
+        Args:
+            theta: Logs of the model's own parameters, then coefficients of covariates.
+            log_covariance: Covariance of ``theta``.
+            log_likelihood: Unpenalised, in the data's units.
+        """
+        values = np.concatenate([np.exp(theta[: self._own]), theta[self._own :]])
+        slopes = np.concatenate([values[: self._own], np.ones(len(theta) - self._own)])
+        covariance = np.outer(slopes, slopes) * log_covariance
         labels = list(self.names)
         self._theta, self._log_covariance = theta, log_covariance
         self.params_ = pd.Series(values, index=labels, name="params")
@@ -158,23 +193,28 @@ class FittedModel:
 
     @property
     def log_params(self) -> Array:
-        """Log parameters in the data's units, shape (k,)."""
+        """Log parameters in the data's units, then coefficients of covariates, shape (k,)."""
         self.require_fitted()
         return self._theta
 
     @property
     def log_covariance(self) -> Array:
-        """Covariance matrix of the log parameters, shape (k, k)."""
+        """Covariance matrix of ``log_params``, shape (k, k)."""
         self.require_fitted()
         return self._log_covariance
 
     @property
     def summary(self) -> pd.DataFrame:
-        """Parameters with standard errors and 95% Wald intervals made on the log scale."""
+        """Parameters with standard errors and 95% Wald intervals.
+
+        Intervals of parameters, which are positive, are made on the log scale; those of coefficients
+        of covariates are not, and come with a p-value for no effect.
+        """
         frame = self.result_.to_frame().set_index("metric")
         frame.index.name = "parameter"
         frame["standard_error"] = self.standard_errors_
-        return frame[["estimate", "standard_error", "low", "high", "level", "method", "n"]]
+        columns = ["estimate", "standard_error", "low", "high", "level", "method", "n"]
+        return frame[columns + ["p_value"] * (len(frame) > self._own)]
 
     @property
     def checks(self) -> tuple[Check, ...]:
@@ -186,11 +226,16 @@ class FittedModel:
         """The fit as a result: parameters, checks, verdict."""
         self.require_fitted()
         level, rows = 0.95, []
-        for name in self.names:
+        for place, name in enumerate(self.names):
             value, error = float(self.params_[name]), float(self.standard_errors_[name])
-            low, high = log_interval(value, error, level)
-            estimate = Estimate(value, low, high, level, "Wald, log scale", round(self.n_customers_))
-            rows.append(Row(name, estimate, estimand=message("model parameter")))
+            n = round(self.n_customers_)
+            if place < self._own:
+                low, high = log_interval(value, error, level)
+                estimate = Estimate(value, low, high, level, "Wald, log scale", n)
+                rows.append(Row(name, estimate, estimand=message("model parameter")))
+            else:
+                estimate = _coefficient(value, error, level, n)
+                rows.append(Row(name, estimate, estimand=message("coefficient of a covariate")))
         found = (self._convergence(), self._determination(), *self._checks())
         return FitResult(tuple(rows), self._sentence(), checks=found)
 
@@ -203,9 +248,8 @@ class FittedModel:
         return Check(message("Convergence of {model}", model=self.title), "passed", detail)
 
     def _determination(self) -> Check:
-        loose = [
-            n for n, e in zip(self.names, np.sqrt(np.diag(self._log_covariance)), strict=True) if e > _LOOSE
-        ]
+        errors = np.sqrt(np.diag(self._log_covariance))
+        loose = [n for n, e in zip(self.names[: self._own], errors[: self._own], strict=True) if e > _LOOSE]
         name = message("Parameters of {model} determined", model=self.title)
         if not loose:
             return Check(name, "passed", message("every parameter has a usable interval"))
@@ -296,16 +340,19 @@ class FittedModel:
             )
         if saved.get("model") != cls.__name__:
             raise ContractError(f"the saved model is a {saved.get('model')}; load it with that class")
-        missing = sorted({"params", "log_covariance", "log_likelihood", "n_customers", "extra"} - set(saved))
-        if missing or sorted(saved["params"]) != sorted(cls.names):
+        wanted = {"params", "log_covariance", "log_likelihood", "n_customers", "extra", "penalizer"}
+        missing = sorted(wanted - set(saved))
+        model = cls(penalizer=saved.get("penalizer", 0.0))
+        if not missing:
+            model._restore(saved["extra"])
+        if missing or sorted(saved["params"]) != sorted(model.names):
             raise ContractError(
                 f"the saved {cls.__name__} is incomplete (missing {', '.join(missing) or 'parameters'}); save it again"
             )
-        model = cls(penalizer=saved["penalizer"])
         model.n_customers_, model.n_rows_ = float(saved["n_customers"]), int(saved["n_rows"])
         model.iterations_, model.route_ = int(saved["iterations"]), str(saved["route"])
         model.fingerprint_ = str(saved["fingerprint"])
-        values = np.array([saved["params"][name] for name in cls.names], dtype=float)
-        model._restore(saved["extra"])
-        model._keep(np.log(values), np.array(saved["log_covariance"], dtype=float), saved["log_likelihood"])
+        values = np.array([saved["params"][name] for name in model.names], dtype=float)
+        theta = np.concatenate([np.log(values[: model._own]), values[model._own :]])
+        model._keep(theta, np.array(saved["log_covariance"], dtype=float), saved["log_likelihood"])
         return model

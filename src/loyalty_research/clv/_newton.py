@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Objective = Callable[[Array], tuple[float, Array, Array]]
 
-__all__ = ["Optimum", "maximise", "penalised"]
+__all__ = ["Optimum", "in_logs", "less_penalty", "maximise", "penalised"]
 
 _DECREMENT = 1e-14  # in squared standard errors: the next step would move parameters by 1e-7 of one
 _CLOSE = 1e-8  # a ten-thousandth of a standard error away
@@ -44,6 +44,33 @@ class Optimum(NamedTuple):
     route: str
 
 
+def in_logs(derivatives: Derivatives) -> Objective:
+    """Turn a function of natural parameters into one of their logs.
+
+    Args:
+        derivatives: Natural parameters (k,) to value, gradient (k,) and Hessian (k, k).
+    """
+
+    def objective(theta: Array) -> tuple[float, Array, Array]:
+        natural = np.exp(theta)
+        value, gradient, hessian = derivatives(natural)
+        slope = natural * gradient
+        return value, slope, np.outer(natural, natural) * hessian + np.diag(slope)
+
+    return objective
+
+
+def less_penalty(objective: Objective, strength: float) -> Objective:
+    """Subtract a penalty on the squares from a function of log parameters."""
+
+    def penalised(theta: Array) -> tuple[float, Array, Array]:
+        value, slope, bend = objective(theta)
+        value -= strength * float(theta @ theta)
+        return value, slope - 2 * strength * theta, bend - 2 * strength * np.eye(len(theta))
+
+    return penalised
+
+
 def penalised(derivatives: Derivatives, strength: float) -> Objective:
     """Turn a log-likelihood of natural parameters into an objective of their logs.
 
@@ -51,16 +78,7 @@ def penalised(derivatives: Derivatives, strength: float) -> Objective:
         derivatives: Natural parameters (k,) to value, gradient (k,) and Hessian (k, k).
         strength: Penalty on the squared log parameters.
     """
-
-    def objective(theta: Array) -> tuple[float, Array, Array]:
-        natural = np.exp(theta)
-        value, gradient, hessian = derivatives(natural)
-        slope = natural * gradient
-        bend = np.outer(natural, natural) * hessian + np.diag(slope)
-        value -= strength * float(theta @ theta)
-        return value, slope - 2 * strength * theta, bend - 2 * strength * np.eye(len(theta))
-
-    return objective
+    return less_penalty(in_logs(derivatives), strength)
 
 
 def _ascent(gradient: Array, hessian: Array) -> tuple[Array, float]:

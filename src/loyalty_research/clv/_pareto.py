@@ -71,8 +71,8 @@ class _Rows(NamedTuple):
 
 
 def _rows(parameters: Parameters, x: Array, recency: Array, T: Array) -> _Rows:
-    spread = (np.broadcast_to(np.asarray(v, dtype=float), x.shape) for v in parameters)
-    return _Rows(*spread, x, recency, T)
+    r, alpha, s, beta = (np.broadcast_to(np.asarray(v, dtype=float), x.shape) for v in parameters)
+    return _Rows(r, alpha, s, beta, x, recency, T)
 
 
 def _axes(rows: _Rows) -> tuple[Array, Array]:
@@ -179,8 +179,12 @@ def _mixture(rows: _Rows, width: Array, points: int) -> tuple[Array, Array, Arra
     power, near_a, near_b = r + x, 1 / (alpha + recency), 1 / (beta + recency)
     mean_a, mean_b = near_a - means[1], near_b - means[3]  # of 1/(alpha + t) and 1/(beta + t)
     left_slope = np.stack(
-        [-np.log(alpha + recency) - means[0], -power * mean_a, 1 / s - np.log(beta + recency) - means[2]]
-        + [-(s + 1) * mean_b]
+        [
+            -np.log(alpha + recency) - means[0],
+            -power * mean_a,
+            1 / s - np.log(beta + recency) - means[2],
+            -(s + 1) * mean_b,
+        ]
     )
     far_a, far_b = 1 / (alpha + T), 1 / (beta + T)
     alive_slope = np.stack([np.log(far_a), -power * far_a, np.log(far_b), -s * far_b])
