@@ -12,11 +12,13 @@ from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
+from loyalty_research.churn.member_curves import MemberCurves, member_curves
 from loyalty_research.churn.membership import MemberComparison, compare_members
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
 from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_time_buyers, varying_covariates
 from loyalty_research.churn.split import split_by_time
 from loyalty_research.churn.sweep import InactivitySweep, inactivity_sweep
+from loyalty_research.churn.tenure import TenureHazards, hazard_by_tenure
 from loyalty_research.churn.validation import PredictiveAccuracy, predictive_accuracy
 from loyalty_research.churn.words import shown_count
 
@@ -37,6 +39,7 @@ __all__ = [
     "KaplanMeier",
     "LogRankTest",
     "MemberComparison",
+    "MemberCurves",
     "NelsonAalen",
     "OneTimeBuyers",
     "PHTest",
@@ -44,6 +47,7 @@ __all__ = [
     "Removed",
     "RestrictedMeans",
     "SurvivalCurves",
+    "TenureHazards",
     "add_segments",
     "brier_score",
     "calibration",
@@ -53,9 +57,11 @@ __all__ = [
     "d_calibration",
     "dynamic_auc",
     "gray_test",
+    "hazard_by_tenure",
     "inactivity_sweep",
     "integrated_brier_score",
     "logrank_test",
+    "member_curves",
     "one_time_buyers",
     "ph_test",
     "predictive_accuracy",
