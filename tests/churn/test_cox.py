@@ -73,6 +73,13 @@ def test_time_varying_intervals_and_clusters_equal_r(heart, oracle):
     assert np.allclose(robust.naive_standard_errors_, model.standard_errors_, atol=1e-12)
 
 
+def test_the_id_column_can_name_the_clusters(heart):
+    by_id = CoxPH(cluster="id").fit(heart, covariates=["age", "transplant"])
+    by_customer = CoxPH(cluster="customer").fit(heart, covariates=["age", "transplant"])
+    assert np.allclose(by_id.covariance_, by_customer.covariance_, atol=1e-15)
+    assert by_id.state.clusters == 103
+
+
 def test_cause_specific_model_equals_r(oracle):
     case = oracle("bmt_cause_specific_cox")
     x, y = pytest.importorskip("sksurv.datasets").load_bmt()

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn import cox_core as core
+from loyalty_research.churn import cox_exact, cox_newton, risk_sets
 from loyalty_research.churn import design as coding
-from loyalty_research.churn import risk_sets
+from loyalty_research.churn.cox_firth import Firth
 from loyalty_research.churn.cox_predict import predict_survival
 from loyalty_research.churn.cox_state import State
 from loyalty_research.churn.cox_verdict import cox_verdict
@@ -19,7 +20,7 @@ from loyalty_research.churn.followup import strata_of
 from loyalty_research.churn.intervals import require_events, where
 from loyalty_research.churn.proportional_hazards import ph_check
 from loyalty_research.churn.words import term_words
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, percent
 
@@ -46,12 +47,19 @@ class CoxPH:
     """Cox proportional-hazards regression.
 
     Args:
-        ties: How simultaneous leavers are treated: ``"efron"`` (R's default) or ``"breslow"``.
+        ties: How simultaneous leavers are treated: ``"efron"`` (R's default), ``"breslow"``, or
+            ``"exact"`` for the conditional likelihood of truly discrete times (R's
+            ``ties="exact"``: no weights, no clusters; slow with many tied leavers).
         strata: Column or columns within which the baseline hazard may differ.
         cluster: Column of clusters (or ``"customer"``) for robust errors after Lin and Wei. By
             default the data's own clusters, if any.
         penalizer: L2 penalty as in lifelines: ``penalizer * n / 2`` times the sum of squared
             coefficients of standardised columns is taken off the log likelihood.
+        penalty: ``"firth"`` adds Firth's penalty, which keeps estimates finite where nobody (or
+            everybody) with some value left, and takes the leading bias off small samples; its
+            intervals come from the profile of the penalised likelihood.
+        intervals: ``"wald"``, or ``"profile"`` for profile-likelihood intervals of every term.
+            Terms without a finite estimate have a profile interval either way.
         level: Confidence level.
         horizon: Day to which mean times are compared where hazards are not proportional; name
             it before looking. By default the last day on which every group is still watched.
@@ -70,21 +78,34 @@ class CoxPH:
     References:
         Cox (1972), JRSS B 34; Efron (1977), JASA 72; Lin, Wei (1989), JASA 84. Case weights
         under Efron ties follow R: a tied death counts its mean weight, so weight 2 is not quite
-        two copies; under Breslow it is.
+        two copies; under Breslow it is. Gail, Lubin, Rubinstein (1981), Biometrika 68 (exact ties);
+        Heinze, Schemper (2001), Biometrics 57 (Firth's penalty).
     """
 
-    ties: Literal["efron", "breslow"] = field(default="efron", kw_only=True)
+    ties: Literal["efron", "breslow", "exact"] = field(default="efron", kw_only=True)
     strata: str | tuple[str, ...] | list[str] | None = field(default=None, kw_only=True)
     cluster: str | None = field(default=None, kw_only=True)
     penalizer: float = field(default=0.0, kw_only=True)
+    penalty: Literal["firth"] | None = field(default=None, kw_only=True)
+    intervals: Literal["wald", "profile"] = field(default="wald", kw_only=True)
     level: float = field(default=0.95, kw_only=True)
     horizon: float | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
-        if self.ties not in ("efron", "breslow"):
-            raise ArgumentError(f"ties must be 'efron' or 'breslow'; got {self.ties!r}")
+        if self.ties not in ("efron", "breslow", "exact"):
+            raise ArgumentError(f"ties must be 'efron', 'breslow' or 'exact'; got {self.ties!r}")
+        if self.penalty not in (None, "firth"):
+            raise ArgumentError(f"penalty must be 'firth' or None; got {self.penalty!r}")
+        if self.intervals not in ("wald", "profile"):
+            raise ArgumentError(f"intervals must be 'wald' or 'profile'; got {self.intervals!r}")
         if not (math.isfinite(self.penalizer) and self.penalizer >= 0):
             raise ArgumentError(f"penalizer must be 0 or more; got {self.penalizer!r}")
+        if self.penalty == "firth" and (self.penalizer or self.ties == "exact"):
+            raise ArgumentError(
+                "Firth's penalty goes with ties 'efron' or 'breslow' and without another penalizer; drop one"
+            )
+        if self.ties == "exact" and self.penalizer:
+            raise ArgumentError("ties='exact' takes no penalizer; use ties='efron' with it")
         check_level(self.level)
 
     def fit(
@@ -108,6 +129,7 @@ class CoxPH:
         if (formula is None) == (covariates is None):
             raise ArgumentError("give either formula or covariates")
         require_events(data)
+        _check_combination(self, data)
         strata, labels, layers = _strata(data, self.strata)
         if formula is not None:
             design = coding.from_formula(data.covariates, formula)
@@ -130,6 +152,19 @@ def _strata(
     layers = (option,) if isinstance(option, str) else tuple(option)
     codes, labels = strata_of(data.covariates, layers, "covariates")
     return codes, labels, layers
+
+
+def _check_combination(options: CoxPH, data: ChurnData) -> None:
+    """Refuse what has no sound answer; R refuses weights and robust errors with exact ties too."""
+    clustered = options.cluster is not None or data.cluster is not None
+    if options.ties == "exact" and (clustered or data.weights is not None):
+        what = "robust errors by cluster" if clustered else "case weights"
+        raise ArgumentError(f"ties='exact' has no {what}; use ties='efron', or leave them out of the data")
+    if clustered and (options.penalty == "firth" or options.intervals == "profile"):
+        what = "Firth's penalty" if options.penalty == "firth" else "a profile likelihood"
+        raise ArgumentError(
+            f"{what} takes customers as independent and has no errors by cluster; leave cluster out, or drop it"
+        )
 
 
 def _cluster(data: ChurnData, option: str | None) -> Ints | None:
@@ -203,7 +238,11 @@ def _fit(
         carrier = risk_sets.rows(small, slots, k, data.weights)
     # lifelines standardises with the sample standard deviation, these columns have the plain one
     ridge = np.full(small.shape[1], options.penalizer * n * n / (n - 1)) if options.penalizer else None
-    found = core.maximise(carrier, events, penalty=ridge)
+    objective = _objective(options, carrier, events, slots, encoded, scale, ridge)
+    found = cox_newton.maximise(objective)
+    at = core.point(carrier, events, found.beta)
+    if at is None:
+        raise ConvergenceError("the hazard overflows at the optimum; rescale the covariates")
     free = ~found.running
     naive = np.full((len(free), len(free)), np.nan)
     inside = np.ix_(free, free)
@@ -211,7 +250,7 @@ def _fit(
     cluster = _cluster(data, options.cluster)
     covariance = naive
     if cluster is not None:
-        score = core.score_residuals(found.at, events, slots, small, data.weights, pattern=pattern)[:, free]
+        score = core.score_residuals(at, events, slots, small, data.weights, pattern=pattern)[:, free]
         influence = score @ naive[inside]
         summed = np.column_stack([np.bincount(cluster, influence[:, j]) for j in range(influence.shape[1])])
         covariance = np.full_like(naive, np.nan)
@@ -227,18 +266,37 @@ def _fit(
         layers=layers,
         mean=scale.mean,
         spread=scale.spread,
-        at=found.at,
+        at=at,
         covariance=covariance,
         running=found.running,
         ridge=ridge,
         clusters=None if cluster is None else int(cluster.max()) + 1,
     )
-    return _report(state, found, naive)
+    return _report(state, objective, found, naive)
 
 
-def _report(state: State, found: core.Fit, naive: Floats) -> CoxFit:
+def _objective(
+    options: CoxPH,
+    carrier: risk_sets.Carrier,
+    events: risk_sets.Events,
+    slots: risk_sets.Slots,
+    encoded: coding.Encoded,
+    scale: _Scale,
+    ridge: Floats | None,
+) -> cox_newton.Objective:
+    if options.penalty == "firth":
+        return Firth(carrier, events)
+    # where nobody leaves together all three are the same
+    if options.ties == "exact" and (events.deaths > 1).any():
+        rows = encoded.rows(scale.mean, scale.spread)
+        cox_exact.check_work(slots, events, rows.shape[1])
+        return cox_exact.Exact(np.ascontiguousarray(rows), slots, events)
+    return cox_newton.Partial(carrier, events, ridge)
+
+
+def _report(state: State, objective: cox_newton.Objective, found: cox_newton.Fit, naive: Floats) -> CoxFit:
     terms = list(state.design.terms)
-    coef = found.at.beta / state.spread
+    coef = found.beta / state.spread
     coef = np.where(found.running, np.sign(coef) * np.inf, coef)
     both = np.outer(state.spread, state.spread)
     model = CoxFit(
@@ -247,14 +305,16 @@ def _report(state: State, found: core.Fit, naive: Floats) -> CoxFit:
         naive_standard_errors_=pd.Series(
             np.sqrt(np.diag(naive)) / state.spread, index=pd.Index(terms, name="covariate"), name="se(coef)"
         ),
-        log_likelihood_=found.at.value,
-        null_log_likelihood_=found.null,
+        log_likelihood_=_plain_value(state, found),
+        null_log_likelihood_=found.null + _scale_part(state),
         iterations_=found.iterations,
-        limits_=_limits(state, found, coef),
+        limits_=_limits(state, objective, found, coef),
         state=state,
         checks=state.data.checks,
     )
     added = [_separation_check(model)] if found.running.any() else [ph_check(state)]
+    if state.options.penalty == "firth":
+        added.append(_firth_check())
     if state.clusters is not None and state.clusters < 30:
         added.append(
             Check(
@@ -283,7 +343,32 @@ def _separation_check(model: CoxFit) -> Check:
     )
 
 
-def _limits(state: State, found: core.Fit, coef: Floats) -> pd.DataFrame:
+def _firth_check() -> Check:
+    return Check(
+        message("Firth's penalty"),
+        "passed",
+        message(
+            "Ratios are Firth's, drawn a little towards 1 and finite even where nobody left; intervals and "
+            "p-values come from the profile of the penalised likelihood."
+        ),
+    )
+
+
+def _scale_part(state: State) -> float:
+    """Return what standardising the columns takes off half the log determinant of the information."""
+    return float(np.log(state.spread).sum()) if state.options.penalty == "firth" else 0.0
+
+
+def _plain_value(state: State, found: cox_newton.Fit) -> float:
+    """Return the log likelihood at the fit without an L2 penalty, with Firth's in the data's units."""
+    if state.ridge is None:
+        return found.value + _scale_part(state)
+    return found.value + 0.5 * float(state.ridge @ found.beta**2)
+
+
+def _limits(
+    state: State, objective: cox_newton.Objective, found: cox_newton.Fit, coef: Floats
+) -> pd.DataFrame:
     """Return per term the limits of the coefficient, its p-value and the method."""
     from scipy.special import chdtrc, ndtr, ndtri
 
@@ -300,44 +385,15 @@ def _limits(state: State, found: core.Fit, coef: Floats) -> pd.DataFrame:
             },
             index=list(state.design.terms),
         )
-    for j in np.flatnonzero(found.running):
-        low, high, without = _profile(state, found, int(j))
+    firth = state.options.penalty == "firth"
+    everyone = firth or state.options.intervals == "profile"
+    name = message("profile penalised likelihood") if firth else message("profile likelihood")
+    for j in range(len(coef)) if everyone else np.flatnonzero(found.running):
+        low, high, without = cox_newton.profile_limits(objective, found, int(j), level=state.options.level)
         frame.loc[state.design.terms[j], ["low", "high"]] = np.array([low, high]) / state.spread[j]
-        frame.loc[state.design.terms[j], "p"] = float(chdtrc(1, 2 * (found.at.value - without)))
-        frame.loc[state.design.terms[j], "method"] = message("profile likelihood")
+        frame.loc[state.design.terms[j], "p"] = float(chdtrc(1, max(2 * (found.value - without), 0.0)))
+        frame.loc[state.design.terms[j], "method"] = name
     return frame
-
-
-def _profile(state: State, found: core.Fit, j: int) -> tuple[float, float, float]:
-    """Return profile-likelihood limits of a coefficient that runs off, and the value at 0."""
-    from scipy.optimize import brentq
-    from scipy.special import chdtri
-
-    others = np.arange(len(found.at.beta)) != j
-    rest = state.carrier.keep(others)
-    ridge = None if state.ridge is None else state.ridge[others]
-    column = state.carrier.z[:, j]
-
-    def value(b: float) -> float:
-        if not others.any():
-            at = core.point(rest, state.events, np.zeros(0), offset=column * b)
-            return -math.inf if at is None else at.value
-        return core.maximise(rest, state.events, penalty=ridge, offset=column * b).at.value
-
-    drop = float(chdtri(1, 1 - state.options.level)) / 2
-
-    def short(b: float) -> float:
-        return value(b) - (found.at.value - drop)
-
-    way = math.copysign(1.0, found.at.beta[j])
-    near, far = found.at.beta[j], found.at.beta[j] - way * max(1.0, abs(found.at.beta[j]))
-    while short(far) > 0:
-        near, far = far, far - way * max(1.0, abs(found.at.beta[j]))
-        if abs(far) > 1e3:
-            return -math.inf, math.inf, value(0.0)
-    bound = float(brentq(short, min(near, far), max(near, far), xtol=1e-8))
-    limits = (bound, math.inf) if way > 0 else (-math.inf, bound)
-    return *limits, value(0.0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -349,6 +405,7 @@ class CoxFit(Result):
         covariance_: Their covariance (robust where clusters were named); NaN for separated terms.
         naive_standard_errors_: Standard errors from the information alone.
         log_likelihood_: Log partial likelihood at the fit, without any penalty.
+            Under Firth's penalty it is the penalised one.
         null_log_likelihood_: The same with all coefficients 0.
         iterations_: Newton steps taken.
         limits_: Per term ``low``, ``high`` (of the coefficient), ``p`` and the interval's method.

@@ -17,8 +17,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from loyalty_research.errors import ConvergenceError, DesignError
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,12 +26,10 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = [
-    "Fit",
     "HazardSteps",
     "Point",
     "hazard_steps",
     "information",
-    "maximise",
     "point",
     "schoenfeld_sums",
     "score_residuals",
@@ -100,27 +96,23 @@ class Point:
     value: float
 
 
-def point(data: Carrier, events: Events, beta: Floats, *, offset: Floats | None = None) -> Point | None:
+def point(data: Carrier, events: Events, beta: Floats) -> Point | None:
     """Evaluate the likelihood at some coefficients, or return None on overflow.
 
     Args:
         data: Rows or cells.
         events: Event times.
         beta: Coefficients, shape ``(p,)``.
-        offset: Fixed part of the linear predictor, one per row or pattern.
     """
     eta = data.z @ beta
-    if offset is not None:
-        eta = eta + offset
     shift = float(eta.max()) if len(eta) else 0.0
     r = data.risk(eta - shift)
     steps = _steps(events, *data.sums(r))
     if steps is None:
         return None
     s1, e1 = data.moments(r)
-    fixed = 0.0 if offset is None else data.dead_offset(offset)
     mass = float((events.weight * events.deaths).sum())
-    value = float(data.dead.sum(0) @ beta) + fixed - shift * mass - float(steps.log.sum())
+    value = float(data.dead.sum(0) @ beta) - shift * mass - float(steps.log.sum())
     return Point(beta, shift, r, steps, s1, e1, value)
 
 
@@ -145,113 +137,6 @@ def information(data: Carrier, at: Point, *, over_time: Floats | None = None) ->
     first = s1.T @ ((g * steps.b0)[:, None] * s1) + e1.T @ ((g * steps.b2)[:, None] * e1)
     kept: Floats = second - first + cross + cross.T
     return kept
-
-
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """Where the maximisation ended.
-
-    Attributes:
-        at: The optimum: coefficients on the scale of ``z`` and what follows from them.
-        null: Log partial likelihood with all coefficients 0.
-        information: Minus the Hessian of the (penalised) log likelihood.
-        running: True for each coefficient that still moves although the likelihood no longer
-            does: it has no finite maximum (separation).
-        iterations: Newton steps taken.
-    """
-
-    at: Point
-    null: float
-    information: Floats
-    running: NDArray[np.bool_]
-    iterations: int
-
-
-def maximise(
-    data: Carrier,
-    events: Events,
-    *,
-    penalty: Floats | None = None,
-    offset: Floats | None = None,
-    most: int = 100,
-) -> Fit:
-    """Maximise the (penalised) partial likelihood by safeguarded Newton steps.
-
-    Args:
-        data: Rows or cells.
-        events: Event times.
-        penalty: Subtracts ``penalty * beta^2 / 2`` per column, shape ``(p,)``.
-        offset: Fixed part of the linear predictor.
-        most: Newton steps allowed.
-
-    Raises:
-        ConvergenceError: When the optimum is not reached.
-        DesignError: When the information matrix is singular at the start.
-    """
-    p = data.z.shape[1]
-    ridge = np.zeros(p) if penalty is None else penalty
-    reach = np.ptp(data.z, axis=0) if len(data.z) else np.zeros(p)
-    beta = np.zeros(p)
-    now = point(data, events, beta, offset=offset)
-    if now is None:
-        raise ConvergenceError("the partial likelihood overflows at its start; rescale the covariates")
-    bend = information(data, now) + np.diag(ridge)
-    _check_identified(bend, events)
-    null, best = now.value, now.value
-    for iteration in range(most):
-        gradient = slope(data, now) - ridge * beta
-        step = _solve(bend, gradient)
-        decrement = float(gradient @ step)
-        settled = decrement <= 1e-9 * (1.0 + abs(best)) * 1e-3
-        size = 1.0
-        while True:
-            ahead = point(data, events, beta + size * step, offset=offset)
-            if ahead is not None:
-                reached = ahead.value - 0.5 * float(ridge @ (beta + size * step) ** 2)
-                if reached >= best - 1e-10 * (1.0 + abs(best)):
-                    break
-            size /= 2
-            if size < 1e-10:
-                raise ConvergenceError(
-                    f"the Cox model stopped short of its optimum after {iteration} Newton steps "
-                    f"(decrement {decrement:.2g}); check covariates for extreme values"
-                )
-        beta, now, best = beta + size * step, ahead, reached
-        bend = information(data, now) + np.diag(ridge)
-        if settled:
-            running = np.abs(step) * reach > 0.05
-            return Fit(now, null, bend, running, iteration + 1)
-    raise ConvergenceError(f"the Cox model did not converge in {most} Newton steps")
-
-
-def _check_identified(information: Floats, events: Events) -> None:
-    """Raise where the risk sets say nothing on some direction (columns have unit variance)."""
-    size = np.diag(information)
-    total = float((events.weight * events.deaths).sum())
-    scale = np.sqrt(np.maximum(size, 1e-300))
-    if len(size) and (
-        size.min() < 1e-11 * total or np.linalg.eigvalsh(information / np.outer(scale, scale))[0] < 1e-10
-    ):
-        raise DesignError(
-            "the covariates do not identify the Cox model: within the risk sets (or strata) some column "
-            "does not vary, or is a combination of others"
-        )
-
-
-def _solve(information: Floats, gradient: Floats) -> Floats:
-    if not len(gradient):
-        return gradient
-    scale = np.sqrt(np.maximum(np.diag(information), 1e-300))
-    scaled = information / np.outer(scale, scale)
-    try:
-        factor = np.linalg.cholesky(scaled)
-    except np.linalg.LinAlgError:
-        # towards a separated optimum the information fades in that direction
-        kept: Floats = np.linalg.solve(scaled + 1e-8 * np.eye(len(scale)), gradient / scale) / scale
-        return kept
-    inner = np.linalg.solve(factor, gradient / scale)
-    answer: Floats = np.linalg.solve(factor.T, inner) / scale
-    return answer
 
 
 @dataclass(frozen=True, slots=True)

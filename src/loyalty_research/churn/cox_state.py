@@ -24,8 +24,16 @@ class Options(Protocol):
     """The options a model was made with."""
 
     @property
-    def ties(self) -> Literal["efron", "breslow"]:
+    def ties(self) -> Literal["efron", "breslow", "exact"]:
         """How ties are treated."""
+
+    @property
+    def penalty(self) -> Literal["firth"] | None:
+        """Firth's penalty, or none."""
+
+    @property
+    def intervals(self) -> Literal["wald", "profile"]:
+        """Kind of interval of coefficients."""
 
     @property
     def level(self) -> float:

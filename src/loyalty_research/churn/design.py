@@ -155,8 +155,8 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
         parsed: Any = Formula(formula)
         # formulaic does not see the variables of stateful transforms such as center()
         named = {str(v) for v in parsed.required_variables} | (_names_in(formula) & set(frame.columns))
-    except FormulaicError as error:
-        raise ArgumentError(f"the formula {formula!r} cannot be read: {error}") from error
+    except (FormulaicError, SyntaxError) as error:
+        raise ArgumentError(f"the formula {formula!r} cannot be read: {_plain_words(error)}") from error
     if hasattr(parsed, "lhs") or "1" not in {str(term) for term in parsed}:
         raise ArgumentError(
             f"give the right-hand side only and leave the intercept alone (the baseline hazard takes it); "
@@ -177,8 +177,8 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
             _check_number(frame[name], name, table)
     try:
         matrix = parsed.get_model_matrix(_tidy(frame, needed))
-    except FormulaicError as error:
-        raise ArgumentError(f"the formula {formula!r} cannot be evaluated: {error}") from error
+    except (FormulaicError, SyntaxError, NameError, TypeError, ValueError) as error:
+        raise ArgumentError(f"the formula {formula!r} cannot be evaluated: {_plain_words(error)}") from error
     spec = matrix.model_spec
     terms = [str(c) for c in matrix.columns if c != "Intercept"]
     if not terms:
@@ -186,6 +186,12 @@ def from_formula(frame: pd.DataFrame, formula: str, table: str = "covariates") -
     owner = {column: str(term) for term, columns in spec.term_indices.items() for column in columns}
     variables = [owner[i] for i, c in enumerate(matrix.columns) if c != "Intercept"]
     return Design(tuple(terms), tuple(variables), levels, formula, spec, tuple(needed))
+
+
+def _plain_words(error: Exception) -> str:
+    """Return an error of formulaic on one line, without the marks and colours it points with."""
+    bare = re.sub(r"\x1b\[[0-9;]*m|[⧛⧚]", "", str(error))
+    return " ".join(bare.split())
 
 
 def _names_in(formula: str) -> set[str]:

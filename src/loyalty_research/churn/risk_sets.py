@@ -6,8 +6,8 @@ whole-day counts stand for a million rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -142,12 +142,6 @@ class Carrier(Protocol):
     def gram(self, h: Floats) -> Floats:
         """Return z' diag(h) z."""
 
-    def dead_offset(self, offset: Floats) -> float:
-        """Return the weighted sum of ``offset`` over the deaths."""
-
-    def keep(self, columns: NDArray[np.bool_]) -> Self:
-        """Return the same data with some columns."""
-
 
 def _from_here(slot: Ints, v: Floats, k: int) -> Floats:
     """Return the total of ``v`` over rows whose slot is at or after each of 0..k."""
@@ -220,15 +214,6 @@ class Rows:
             total += (z * h[at : at + _CHUNK, None]).T @ z
         return total
 
-    def dead_offset(self, offset: Floats) -> float:
-        """Return the weighted sum of ``offset`` over the deaths."""
-        at = self.slots.dead
-        return float((offset[at] * (1.0 if self.weights is None else self.weights[at])).sum())
-
-    def keep(self, columns: NDArray[np.bool_]) -> Rows:
-        """Return the same rows with some columns."""
-        return replace(self, z=np.asfortranarray(self.z[:, columns]), dead=self.dead[:, columns])
-
 
 def _over_dead(own: Ints, v: Floats, k: int) -> Floats:
     return np.bincount(own, v, minlength=k + 1)[:k].astype(np.float64, copy=False)
@@ -291,14 +276,6 @@ class Cells:
         """Return z' diag(h) z."""
         kept: Floats = (self.z * h[:, None]).T @ self.z
         return kept
-
-    def dead_offset(self, offset: Floats) -> float:
-        """Return the weighted sum of ``offset`` over the deaths."""
-        return float((self.died @ offset).sum())
-
-    def keep(self, columns: NDArray[np.bool_]) -> Cells:
-        """Return the same counts with some columns."""
-        return replace(self, z=np.ascontiguousarray(self.z[:, columns]))
 
 
 def cells(pattern: Ints, z: Floats, slots: Slots, k: int, weights: Floats | None) -> Cells:
