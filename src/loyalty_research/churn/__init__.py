@@ -8,6 +8,7 @@ from loyalty_research.churn.cox import CoxFit, CoxPH
 from loyalty_research.churn.curves import CumulativeHazards, KaplanMeier, NelsonAalen, SurvivalCurves
 from loyalty_research.churn.data import ChurnData
 from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
+from loyalty_research.churn.fine_gray import FineGray, fine_gray
 from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
@@ -34,6 +35,7 @@ __all__ = [
     "CumulativeIncidence",
     "DCalibration",
     "DynamicAUC",
+    "FineGray",
     "GrayTest",
     "InactivitySweep",
     "KaplanMeier",
@@ -56,6 +58,7 @@ __all__ = [
     "concordance",
     "d_calibration",
     "dynamic_auc",
+    "fine_gray",
     "gray_test",
     "hazard_by_tenure",
     "inactivity_sweep",
