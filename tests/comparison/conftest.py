@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 
 @pytest.fixture(scope="session")
@@ -67,3 +68,16 @@ def simulate_invitations(n, seed, *, effect=80.0, share=0.3):
 def invitations():
     """Function of (n, seed, effect=80, share=.3) to a table of an invitation."""
     return simulate_invitations
+
+
+@pytest.fixture(scope="session")
+def at_a_line():
+    """Function of n to a running variable and an outcome that jumps by 6 at 300; nothing is drawn."""
+
+    def made(n):
+        i = np.arange(1, n + 1)
+        x = np.round(300 + 60 * norm.ppf((i * 0.6180339887498949) % 1), 6)
+        noise = 4 * norm.ppf((i * 0.41421356237309515) % 1)
+        return x, np.round(0.05 * x + 0.0004 * (x - 300) ** 2 + 6.0 * (x >= 300) + noise, 6)
+
+    return made

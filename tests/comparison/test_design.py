@@ -17,7 +17,7 @@ def test_there_is_no_default_design_and_the_message_lists_them():
 def test_a_design_that_is_not_built_is_not_known():
     with pytest.raises(DesignError, match="unknown design 'panel'"):
         Comparison(Mean("y"), design="panel", **GIVEN)
-    assert set(DESIGNS) == {"randomised", "encouragement", "observational"}
+    assert set(DESIGNS) == {"randomised", "encouragement", "observational", "threshold"}
 
 
 @pytest.mark.parametrize(

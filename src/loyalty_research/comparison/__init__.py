@@ -15,6 +15,7 @@ Examples:
 
 from loyalty_research.comparison.balance import BalanceResult, balance
 from loyalty_research.comparison.design import DESIGNS, Comparison
+from loyalty_research.comparison.discontinuity import Discontinuity, regression_discontinuity
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
 from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Ratio, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult
@@ -24,6 +25,7 @@ from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_rat
 from loyalty_research.comparison.sensitivity import e_value, robustness_value
 from loyalty_research.comparison.sequential import confidence_sequence
 from loyalty_research.comparison.studies import DESIGNS_OF_A_STUDY, Study, study
+from loyalty_research.comparison.threshold import ThresholdResult
 from loyalty_research.comparison.units import NoGroupsError, Units, find_units
 from loyalty_research.comparison.weighting import (
     WeightingResult,
@@ -45,6 +47,7 @@ __all__ = [
     "BalanceResult",
     "Comparison",
     "ComparisonResult",
+    "Discontinuity",
     "ExactTest",
     "GroupSequentialBounds",
     "Mean",
@@ -56,6 +59,7 @@ __all__ = [
     "SampleRatioTest",
     "Statement",
     "Study",
+    "ThresholdResult",
     "Units",
     "WeightingResult",
     "adjust_p_values",
@@ -74,6 +78,7 @@ __all__ = [
     "overlap_weighting",
     "parse_metric",
     "power",
+    "regression_discontinuity",
     "robustness_value",
     "sample_ratio_test",
     "sample_size",

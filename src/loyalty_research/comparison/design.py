@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import narwhals as nw
 
@@ -10,6 +11,7 @@ from loyalty_research.comparison.encouragement import analyse_encouragement
 from loyalty_research.comparison.metrics import Metric
 from loyalty_research.comparison.observational import analyse_observational
 from loyalty_research.comparison.randomised import analyse_randomised
+from loyalty_research.comparison.threshold import analyse_threshold
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import check_level
 
@@ -20,19 +22,32 @@ if TYPE_CHECKING:
 
 __all__ = ["DESIGNS", "Comparison"]
 
-Design = Literal["randomised", "encouragement", "observational"]
+Design = Literal["randomised", "encouragement", "observational", "threshold"]
 
 _ANALYSES: dict[str, Callable[[Comparison, Any], ComparisonResult]] = {
     "randomised": analyse_randomised,
     "encouragement": analyse_encouragement,
     "observational": analyse_observational,
+    "threshold": analyse_threshold,
 }
 DESIGNS = {
     "randomised": "chance decided who is in which arm",
     "encouragement": "chance decided who was invited, and people chose whether to join (received=)",
     "observational": "nobody drew lots: groups are compared among units alike in what was measured before",
+    "threshold": "a line decided (cutoff=), and those right at it are alike",
 }
 """How groups can have come about, each with its meaning."""
+
+_CHANCE: Final = ("randomised", "encouragement")
+_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
+    "ratio": _CHANCE,
+    "strata": _CHANCE,
+    "received": ("encouragement",),
+    "placebo": ("observational",),
+    "cutoff": ("threshold",),
+    "bandwidth": ("threshold",),
+    "donut": ("threshold",),
+}
 
 
 def _designs() -> str:
@@ -45,8 +60,9 @@ class Comparison:
     Args:
         metrics: One or more of :class:`Mean`, :class:`Proportion` and :class:`Ratio`.
         design: How the groups came about; there is no default, since nothing in the data says it.
-        assignment: Column with the arm or group.
-        control: Label of the group the others are compared with.
+        assignment: Column with the arm or group; under ``"threshold"`` the column the line is drawn in.
+        control: Label of the group the others are compared with; every design but ``"threshold"``
+            needs it.
         ratio: Planned sizes of the arms, by label or in order (control first, then the others by
             name), or one number when all are equal; the sample-ratio gate needs it. Designs with chance only.
         unit: Column that identifies a unit; checked to occur once.
@@ -57,6 +73,10 @@ class Comparison:
         cluster: Column of the groups that were assigned, or that vary, as a whole.
         placebo: Column with an outcome from before; the estimator is run on it, and should find
             nothing. Observational only; taken out of the covariates for that run.
+        cutoff: Where the line is; units at or above it are on the upper side. Threshold only.
+        bandwidth: Units farther from the line weigh nothing; chosen by mean squared error when
+            None. Threshold only.
+        donut: Units nearer to the line than this are left out. Threshold only.
         level: Coverage the intervals aim at.
 
     Raises:
@@ -80,7 +100,7 @@ class Comparison:
         *,
         design: Design | None = None,
         assignment: str,
-        control: object,
+        control: object = None,
         ratio: Sequence[float] | Mapping[str, float] | None = None,
         unit: str | None = None,
         received: str | None = None,
@@ -88,6 +108,9 @@ class Comparison:
         strata: str | Sequence[str] | None = None,
         cluster: str | None = None,
         placebo: str | None = None,
+        cutoff: float | None = None,
+        bandwidth: float | None = None,
+        donut: float = 0.0,
         level: float = 0.95,
     ) -> None:
         if design is None:
@@ -104,32 +127,42 @@ class Comparison:
         self.covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
         self.strata = strata if isinstance(strata, str) else tuple(strata) if strata else None
         self.ratio, self.cluster, self.placebo = ratio, cluster, placebo
+        self.cutoff, self.bandwidth, self.donut = cutoff, bandwidth, donut
         self.level = check_level(level)
         self._check_options()
 
+    @property
+    def line(self) -> float:
+        """Where the line is, under ``"threshold"``."""
+        return math.nan if self.cutoff is None else float(self.cutoff)
+
     def _check_options(self) -> None:
-        chance = self.design != "observational"
         if self.received is not None and self.design == "randomised":
             raise DesignError(
                 "received= under design='randomised' would be a per-protocol comparison: those who joined "
                 "differ from those who did not in more than the assignment. Leave it out for the effect of "
                 "assignment, or use design='encouragement' for the effect on those who joined because of it"
             )
+        for name, designs in _OPTIONS.items():
+            given = self.donut != 0 if name == "donut" else getattr(self, name) is not None
+            if given and self.design not in designs:
+                raise DesignError(
+                    f"{name}= belongs to design={' or '.join(map(repr, designs))}, not to {self.design!r}"
+                )
         if self.received is None and self.design == "encouragement":
             raise DesignError("design='encouragement' needs received=, the column that says who joined")
-        if not chance:
-            for name in ("ratio", "strata", "received"):
-                if getattr(self, name) is not None:
-                    raise DesignError(
-                        f"{name}= belongs to designs with chance; design='observational' has none"
-                    )
-            if not self.covariates:
+        if self.design == "threshold":
+            if self.cutoff is None or not math.isfinite(self.line):
                 raise DesignError(
-                    "design='observational' needs covariates= measured before: without them the raw gap is all "
-                    "there is, and that is not an effect"
+                    f"design='threshold' needs cutoff=, the line in {self.assignment}; got {self.cutoff!r}"
                 )
-        if chance and self.placebo is not None:
-            raise DesignError("placebo= belongs to design='observational'")
+        elif self.control is None:
+            raise ArgumentError("control= is needed: the label of the group the others are compared with")
+        if self.design == "observational" and not self.covariates:
+            raise DesignError(
+                "design='observational' needs covariates= measured before: without them the raw gap is all "
+                "there is, and that is not an effect"
+            )
         columns = [self.assignment, *(m for metric in self.metrics for m in metric.outcomes)]
         both = sorted({*self.covariates} & {*columns, self.received})
         if both:

@@ -84,6 +84,7 @@ def design_words(design: str) -> str:
         "randomised": message("arms drawn by lot (randomised)"),
         "encouragement": message("invitations drawn by lot, joining by choice (encouragement)"),
         "observational": message("groups by choice, alike units compared (observational)"),
+        "threshold": message("a line decided, those right at it compared (threshold)"),
     }
     return words[design]
 
@@ -100,6 +101,7 @@ def spoken(estimand: str) -> str:
         "CACE": message("effect of joining on those the invitation moved (CACE)"),
         "ATE": message("difference for everybody (ATE)"),
         "ATO": message("difference for those who could be in either group (ATO)"),
+        "LATE at the line": message("effect on those right at the line (LATE)"),
     }
     return words.get(estimand, estimand)
 
@@ -126,7 +128,7 @@ class ComparisonResult(Result):
     """Differences between groups, each with its estimand.
 
     Attributes:
-        design: ``"randomised"``, ``"encouragement"`` or ``"observational"``.
+        design: ``"randomised"``, ``"encouragement"``, ``"observational"`` or ``"threshold"``.
         estimand: What the main numbers estimate, in a reader's words.
         control: Label of the group compared with.
         arms: Labels of the other groups.
@@ -233,7 +235,9 @@ class ComparisonResult(Result):
 
     def main_rows(self) -> tuple[Row, ...]:
         """Return one or two rows a metric and group: the estimates that verdicts speak of."""
-        chosen = ("ITT", "CACE") if self.design == "encouragement" else ("ITT", "ATE", "ATO")
+        chosen = (
+            ("ITT", "CACE") if self.design == "encouragement" else ("ITT", "ATE", "ATO", "LATE at the line")
+        )
         kept: dict[tuple[str, str | None, str], Row] = {}
         for row in self.rows:
             # the first of an estimand is the default one, and an average over everybody comes before others

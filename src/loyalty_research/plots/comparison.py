@@ -1,4 +1,4 @@
-"""Pictures of comparisons: forest, love plot, overlap of propensities."""
+"""Pictures of comparisons: forest, love plot, overlap of propensities, jump at a line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loyalty_research.i18n import message
-from loyalty_research.plots.style import INK, MARKERS, MUTED, SERIES, SURFACE, figure_axes, style
+from loyalty_research.plots.style import GRID, INK, MARKERS, MUTED, SERIES, SURFACE, figure_axes, style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["forest", "love", "overlap"]
+__all__ = ["discontinuity", "forest", "love", "overlap"]
 
 
 def _left(text: str, width: int = 34) -> str:
@@ -180,4 +180,64 @@ def overlap(
         axes.set_xlabel(message("Estimated chance of being in “{group}”", group=labels[0]))
         axes.set_ylabel(message("Share of the group"))
         axes.yaxis.set_major_formatter(lambda value, _: f"{abs(value):.0%}")
+    return axes
+
+
+def discontinuity(
+    middle: ArrayLike,
+    mean: ArrayLike,
+    count: ArrayLike,
+    *,
+    cutoff: float,
+    levels: tuple[float, float],
+    bandwidth: float,
+    label: str,
+    xlabel: str = "",
+    ylabel: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw means of bins on both sides of a line, and the jump at it.
+
+    Args:
+        middle: Middle of each bin of the running variable, shape (m,).
+        mean: Mean outcome of each bin, shape (m,).
+        count: Units of each bin; larger bins get larger marks.
+        cutoff: Where the line is.
+        levels: Levels at the line, below and above.
+        bandwidth: Where the estimate looks, shaded.
+        label: Text beside the jump.
+        xlabel: Name of the running variable.
+        ylabel: Name of the outcome.
+        ax: Axes to draw on; new ones when None.
+    """
+    place, value, size = (np.asarray(v, dtype=float) for v in (middle, mean, count))
+    with style():
+        axes = figure_axes(ax, height=4.2)
+        axes.axvspan(cutoff - bandwidth, cutoff + bandwidth, color=GRID, alpha=0.5, linewidth=0)
+        axes.axvline(cutoff, color=INK, linewidth=1.0)
+        for above, marker, colour in ((False, MARKERS[1], SERIES[1]), (True, MARKERS[0], SERIES[0])):
+            rows = (place >= cutoff) == above
+            axes.scatter(
+                place[rows],
+                value[rows],
+                s=14 + 30 * np.sqrt(size[rows] / max(size.max(initial=1.0), 1.0)),
+                marker=marker,
+                color=colour,
+                zorder=3,
+            )
+        low, high = levels
+        axes.plot([cutoff, cutoff], [low, high], color=INK, linewidth=3.0, solid_capstyle="butt", zorder=4)
+        axes.annotate(
+            label,
+            (cutoff, (low + high) / 2),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
+            fontweight="bold",
+        )
+        room = 0.03 * float(np.ptp(place))
+        axes.set_xlim(float(place.min()) - room, float(place.max()) + room)
+        axes.set_xlabel(message("{running} (shaded: within the bandwidth of the estimate)", running=xlabel))
+        axes.set_ylabel(message("{metric}, mean of a bin", metric=ylabel))
     return axes
