@@ -4,7 +4,8 @@ import pytest
 
 from loyalty_research.endowed_progress import CardExperiment
 from loyalty_research.endowed_progress.cards import read_cards
-from loyalty_research.endowed_progress.gradient import card_periods, gap_slope
+from loyalty_research.endowed_progress.gradient import gap_slope
+from loyalty_research.endowed_progress.periods import card_periods
 from loyalty_research.errors import ArgumentError, DesignError
 
 

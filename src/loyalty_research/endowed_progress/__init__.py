@@ -2,24 +2,33 @@
 
 from loyalty_research.endowed_progress._outcome import NotAvailable
 from loyalty_research.endowed_progress.completion import ArmComparison, CompletionResult
+from loyalty_research.endowed_progress.economics import Decision, EconomicsResult, PulledForwardResult
 from loyalty_research.endowed_progress.experiment import CardExperiment
 from loyalty_research.endowed_progress.gradient import GoalGradientResult, HazardResult
 from loyalty_research.endowed_progress.planning import Plan, plan
+from loyalty_research.endowed_progress.preview import Preview
 from loyalty_research.endowed_progress.published import Published, published, published_for
+from loyalty_research.endowed_progress.registration import DesignCard
+from loyalty_research.endowed_progress.reset import PostRewardResult
 from loyalty_research.endowed_progress.timing import TimingResult
 from loyalty_research.endowed_progress.truth import beside_truth
-from loyalty_research.endowed_progress.visits import EconomicsResult, VisitsResult
+from loyalty_research.endowed_progress.visits import VisitsResult
 
 __all__ = [
     "ArmComparison",
     "CardExperiment",
     "CompletionResult",
+    "Decision",
+    "DesignCard",
     "EconomicsResult",
     "GoalGradientResult",
     "HazardResult",
     "NotAvailable",
     "Plan",
+    "PostRewardResult",
+    "Preview",
     "Published",
+    "PulledForwardResult",
     "TimingResult",
     "VisitsResult",
     "beside_truth",

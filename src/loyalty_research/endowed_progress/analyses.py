@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
+from loyalty_research.endowed_progress._models import Progress
 from loyalty_research.endowed_progress._windows import card_life, followed_cards, judged_cards, per_holder
-from loyalty_research.endowed_progress.gradient import (
-    HazardResult,
-    Progress,
-    card_periods,
-    goal_gradient,
-    pooled_hazard,
-)
+from loyalty_research.endowed_progress.gradient import HazardResult, goal_gradient, pooled_hazard
 from loyalty_research.endowed_progress.hazard import Link
+from loyalty_research.endowed_progress.periods import card_periods, check_calendar
+from loyalty_research.endowed_progress.reset import post_reward_reset
 from loyalty_research.endowed_progress.timing import compare_times
-from loyalty_research.endowed_progress.visits import cost, count_visits
+from loyalty_research.endowed_progress.visits import count_visits
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message
@@ -28,11 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.endowed_progress.cards import Cards
-    from loyalty_research.endowed_progress.gradient import (
-        GoalGradientResult,
-    )
+    from loyalty_research.endowed_progress.gradient import GoalGradientResult
+    from loyalty_research.endowed_progress.periods import Season
+    from loyalty_research.endowed_progress.registration import DesignCard
+    from loyalty_research.endowed_progress.reset import PostRewardResult
     from loyalty_research.endowed_progress.timing import TimingResult
-    from loyalty_research.endowed_progress.visits import EconomicsResult, VisitsResult
+    from loyalty_research.endowed_progress.visits import VisitsResult
 
 __all__ = ["CardAnalyses"]
 
@@ -44,15 +41,23 @@ class CardAnalyses:
         level: Level of every interval.
         arms_: Arm names, control first.
         checks_: Checks of the design.
+        registered: What was laid down beforehand, or None.
     """
 
     level: float
+    registered: DesignCard | None
     arms_: tuple[str, ...]
     checks_: tuple[Check, ...]
     _cards: Cards | None
     _first: pd.DataFrame
     _position: dict[str, int]
     _cluster: NDArray[np.int64] | None
+
+    def _secondary(self, metric: str) -> tuple[Check, ...]:
+        """Say that an analysis is not the registered one, where something was registered."""
+        if self.registered is None:
+            return ()
+        return self.registered.compare_analysis(metric=metric, by_day=None, judged=None, look=None)
 
     def _need_cards(self, what: str) -> Cards:
         if self._cards is None:
@@ -92,7 +97,7 @@ class CardAnalyses:
             tau=tau,
             longest=card_life(cards),
             level=self.level,
-            checks=(*self.checks_, check, *([loss] if lost else [])),
+            checks=(*self.checks_, *self._secondary("time to completion"), check, *([loss] if lost else [])),
         )
 
     def first_gap(self, *, tau: float | None = None) -> TimingResult:
@@ -119,7 +124,7 @@ class CardAnalyses:
             tau=tau,
             longest=card_life(cards),
             level=self.level,
-            checks=(*self.checks_, check),
+            checks=(*self.checks_, *self._secondary("first return"), check),
         )
 
     def visits(self, *, by_day: int | None = None) -> VisitsResult:
@@ -144,7 +149,7 @@ class CardAnalyses:
             cluster=None if self._cluster is None else self._cluster[window.kept],
             horizon=window.said,
             level=self.level,
-            checks=(*self.checks_, window.check, self._capped(cards)),
+            checks=(*self.checks_, *self._secondary("visits"), window.check, self._capped(cards)),
         )
 
     def _capped(self, cards: Cards) -> Check:
@@ -155,44 +160,6 @@ class CardAnalyses:
             message("further cards of the same customers are counted")
             if again
             else message("no further cards in the data: visits after completion are not seen"),
-        )
-
-    def economics(
-        self, *, margin: float, reward_cost: float, currency: str | None = None, by_day: int | None = None
-    ) -> EconomicsResult:
-        """Set the margin of extra visits against the cost of extra rewards, per card handed out.
-
-        Rewards are counted when redeemed, or when completed where redemption is not recorded.
-
-        Args:
-            margin: Margin of one paid visit, before rewards.
-            reward_cost: Cost of one reward.
-            currency: ISO 4217 code of both.
-            by_day: Days from the first card's issue, as for :meth:`completion`.
-
-        Raises:
-            ArgumentError: When margin or cost is not a number, or the cost is negative.
-            DesignError: When only counts are known, or stamps are not recorded.
-        """
-        cards = self._need_cards("the margin of extra visits")
-        if not math.isfinite(margin):
-            raise ArgumentError(f"margin must be a number; got {margin!r}")
-        if not (math.isfinite(reward_cost) and reward_cost >= 0):
-            raise ArgumentError(f"reward_cost must be zero or more; got {reward_cost!r}")
-        window = judged_cards(cards, self._first, by_day)
-        visits, rewards = per_holder(cards, self._first, window)
-        return cost(
-            visits,
-            rewards,
-            self._arm_of(self._first[window.kept]),
-            arms=self.arms_,
-            cluster=None if self._cluster is None else self._cluster[window.kept],
-            margin=float(margin),
-            reward_cost=float(reward_cost),
-            currency=currency,
-            horizon=window.said,
-            level=self.level,
-            checks=(*self.checks_, window.check, self._capped(cards)),
         )
 
     def hazard_by_stamps(self, *, period: int = 7) -> HazardResult:
@@ -220,6 +187,8 @@ class CardAnalyses:
         progress: Progress = "share",
         link: Link = "logit",
         arm_level: bool = True,
+        season: Season | None = None,
+        weekday: bool = False,
         nodes: int = 21,
     ) -> GoalGradientResult:
         """Estimate whether the same customer comes faster as the card fills.
@@ -234,11 +203,16 @@ class CardAnalyses:
                 to go, signed so that a positive slope is a speeding up.
             link: ``"logit"`` or ``"cloglog"``.
             arm_level: Let arms differ in level as well as by their progress.
+            season: None, or terms of the season, without which a card that fills towards a busy
+                time looks faster: ``"harmonic"``, one yearly wave; ``"month"`` or ``"week"``, a
+                level for each. The slope without them is shown beside.
+            weekday: A level for each weekday; only where ``period`` is 1.
             nodes: Quadrature nodes per card.
 
         Raises:
             ArgumentError: On an unknown option.
-            DesignError: When only counts are known, or progress does not vary.
+            DesignError: When only counts are known, or progress does not vary, or cannot be told
+                from the calendar.
             ConvergenceError: When the likelihood has no maximum.
 
         References:
@@ -246,33 +220,100 @@ class CardAnalyses:
             dependence.
         """
         cards = self._need_cards("the goal gradient")
-        for value, name, choices in (
-            (progress, "progress", get_args(Progress)),
-            (link, "link", get_args(Link)),
-        ):
-            if value not in choices:
-                raise ArgumentError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+        days = check_whole(period, "period", least=1)
+        _check_model(progress, link, season, weekday=weekday, days=days)
+        return goal_gradient(
+            cards,
+            days=days,
+            progress=progress,
+            link=link,
+            arm_level=arm_level,
+            season=season,
+            weekday=weekday,
+            nodes=check_whole(nodes, "nodes", least=5),
+            level=self.level,
+            checks=self._model_checks(),
+        )
+
+    def post_reward_reset(
+        self,
+        *,
+        period: int = 7,
+        progress: Progress = "share",
+        link: Link = "logit",
+        season: Season | None = None,
+        weekday: bool = False,
+        nodes: int = 21,
+    ) -> PostRewardResult:
+        """Estimate how the pace just after a reward compares with the pace just before it.
+
+        One discrete-time hazard over all cards of a customer, with a normal intercept per
+        customer: progress, a level for cards after the first, and a level for each other arm's
+        first cards. The fall after a reward has two parts, the way back to an empty card (the
+        slope) and what remains at equal progress (the level of later cards). Weeks without a
+        visit after the reward count, so customers who do not return are not left out; beside it
+        the paired log gaps of those who do.
+
+        Args:
+            period: Days of a period; one visit counts in each.
+            progress: ``"share"`` or ``"stamps"``, as for :meth:`goal_gradient`.
+            link: ``"logit"`` or ``"cloglog"``.
+            season: Terms of the season, as for :meth:`goal_gradient`; later cards lie later in
+                the year, so a season that is left out looks like a reset.
+            weekday: A level for each weekday; only where ``period`` is 1.
+            nodes: Quadrature nodes per customer.
+
+        Raises:
+            ArgumentError: On an unknown option.
+            DesignError: When only counts are known, or nobody holds a card after a first one.
+            ConvergenceError: When the likelihood has no maximum.
+
+        Examples:
+            >>> import loyalty_research as lr
+            >>> cards = lr.simulate("stamp-card", customers=400, seed=1, scenario="slope", required_visits=4)
+            >>> from loyalty_research.endowed_progress import CardExperiment
+            >>> x = CardExperiment.from_dataset(cards, control="control")
+            >>> bool(x.post_reward_reset().jump.high < 0)
+            True
+
+        References:
+            Kivetz, Urminsky and Zheng (2006), The goal-gradient hypothesis resurrected, study 1
+            (post-reinforcement resetting).
+        """
+        cards = self._need_cards("the pace after a reward")
+        days = check_whole(period, "period", least=1)
+        _check_model(progress, link, season, weekday=weekday, days=days)
+        return post_reward_reset(
+            cards,
+            days=days,
+            progress=progress,
+            link=link,
+            season=season,
+            weekday=weekday,
+            nodes=check_whole(nodes, "nodes", least=5),
+            level=self.level,
+            checks=self._model_checks(),
+        )
+
+    def _model_checks(self) -> tuple[Check, ...]:
         normal = Check(
             message("customers differ as a normal distribution"),
             "not measurable",
             message("the slope within cards rests on it; the log gaps of completed cards do not"),
         )
-        checks = [*self.checks_, normal]
-        if self._cluster is not None:
-            checks.append(
-                Check(
-                    message("clusters in the gradient"),
-                    "warning",
-                    message("its intervals take cards as independent, clusters or not"),
-                )
-            )
-        return goal_gradient(
-            cards,
-            days=check_whole(period, "period", least=1),
-            progress=progress,
-            link=link,
-            arm_level=arm_level,
-            nodes=check_whole(nodes, "nodes", least=5),
-            level=self.level,
-            checks=tuple(checks),
+        clusters = Check(
+            message("clusters in the gradient"),
+            "warning",
+            message("its intervals take cards as independent, clusters or not"),
         )
+        return (*self.checks_, normal, *([] if self._cluster is None else [clusters]))
+
+
+def _check_model(progress: object, link: object, season: str | None, *, weekday: bool, days: int) -> None:
+    for value, name, choices in (
+        (progress, "progress", get_args(Progress)),
+        (link, "link", get_args(Link)),
+    ):
+        if value not in choices:
+            raise ArgumentError(f"{name} must be one of {', '.join(choices)}; got {value!r}")
+    check_calendar(season, weekday=weekday, days=days)

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from scipy import special, stats
+from scipy import stats
 
-from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.endowed_progress.hazard import (
-    fit_pooled,
-    fit_random_intercept,
-    group_histories,
+from loyalty_research.endowed_progress._models import (
+    Progress,
+    calendar_checks,
+    corrected_hazard,
+    fit_method,
+    hazard_model,
+    reached,
+    wald,
 )
-from loyalty_research.errors import DesignError
+from loyalty_research.endowed_progress._outcome import CardResult
+from loyalty_research.endowed_progress.hazard import fit_pooled, fit_random_intercept
+from loyalty_research.endowed_progress.periods import card_periods
 from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.proportions import wilson_interval
@@ -28,7 +33,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.endowed_progress.cards import Cards
-    from loyalty_research.endowed_progress.hazard import Histories, InterceptFit, Link
+    from loyalty_research.endowed_progress.hazard import InterceptFit, Link
+    from loyalty_research.endowed_progress.periods import Periods, Season
     from loyalty_research.estimates import Check
 
     Floats = NDArray[np.float64]
@@ -37,126 +43,16 @@ if TYPE_CHECKING:
 __all__ = [
     "GoalGradientResult",
     "HazardResult",
-    "Periods",
-    "card_periods",
+    "Progress",
     "gap_slope",
     "goal_gradient",
     "pooled_hazard",
 ]
 
-Progress = Literal["share", "stamps"]
-
-
-@dataclass(frozen=True)
-class Periods:
-    """Cards as runs of periods, added up by the stamps they held.
-
-    Attributes:
-        card: Position of the card among the first cards, shape ``(rows,)``.
-        cell: Covariate cell of the row.
-        trials: Periods spent at the cell's number of stamps.
-        visits: Of them with a visit: 0, or 1 since a visit ends the stay.
-        cells: One row per cell: arm (position), required, endowed, stamps (earned so far).
-        days: Length of a period in days.
-    """
-
-    card: Ints
-    cell: Ints
-    trials: Ints
-    visits: Ints
-    cells: pd.DataFrame
-    days: int
-
 
 def _starts(card: Ints) -> Ints:
     """Return where each card's rows begin, in rows sorted by card."""
     return np.flatnonzero(np.diff(card, prepend=-1) != 0)
-
-
-def _visits(card: Ints, period: Ints) -> tuple[Ints, Ints, Ints]:
-    """Return the distinct (card, period) with a visit, in order, and the stamps gained in each."""
-    pairs, gained = np.unique(np.column_stack([card, period]), axis=0, return_counts=True)
-    return pairs[:, 0], pairs[:, 1], gained.astype(np.int64)
-
-
-def card_periods(cards: Cards, *, days: int = 7) -> Periods:
-    """Cut the life of each first card into periods of ``days`` days from the day after issue.
-
-    A period counts from the day after issue until the card is full, expires, is lost, or the
-    data end; an incomplete last period is left out. Stamps of the issue day are held at the
-    start. Several stamps within one period are one visit, and count as progress afterwards.
-
-    Args:
-        cards: Checked cards.
-        days: Length of a period.
-
-    Raises:
-        DesignError: When the cards carry no stamps, or none was followed for a whole period.
-    """
-    import pandas as pd
-
-    if not cards.has_stamps:
-        raise DesignError(
-            "card_events holds no stamp events, so visits between issue and reward are not known"
-        )
-    table = cards.table[cards.table["cycle"] == 1]
-    position = np.full(len(cards.table), -1, dtype=np.int64)
-    position[table.index.to_numpy()] = np.arange(len(table))
-    issued = table["issued"].to_numpy()
-    # completed cards are cut at the same day as others, or their last period would be kept only
-    # because it held a visit
-    ends = np.minimum.reduce(
-        [cards.expires[table.index], table["lost"].to_numpy(), np.full(len(table), cards.as_of)]
-    )
-    whole = np.maximum(ends - issued, 0) // days
-
-    owner = position[cards.stamp_card]
-    mine = owner >= 0
-    owner, after = owner[mine], cards.stamp_day[mine] - issued[owner[mine]]
-    held = np.bincount(owner[after <= 0], minlength=len(table))  # stamps of the issue day
-    period = (after - 1) // days
-    inside = (after > 0) & (period < whole[owner])
-    card, when, gained = _visits(owner[inside], period[inside])
-    start = _starts(card)
-    before = np.append(-1, when[:-1])[: len(when)]
-    before[start] = -1
-    running = np.cumsum(gained) - gained
-    level = held[card] + running - np.repeat(running[start], np.diff(np.append(start, len(card))))
-    # the stretch after the last visit, for cards that did not fill
-    last = np.full(len(table), -1, dtype=np.int64)
-    last[card] = when
-    earned = held + np.bincount(card, weights=gained, minlength=len(table)).astype(np.int64)
-    full = earned >= (table["required"] - table["endowed"]).to_numpy()
-    rest = np.flatnonzero(~full & (whole - 1 - last > 0))
-    all_card = np.concatenate([card, rest])
-    if not len(all_card):
-        raise DesignError(f"no card was followed for a whole period of {days} days")
-    arm_of = table["arm"].map({a: i for i, a in enumerate(cards.arms)}).to_numpy(dtype=np.int64)
-    described = pd.DataFrame(
-        {
-            "arm": arm_of[all_card],
-            "required": table["required"].to_numpy()[all_card],
-            "endowed": table["endowed"].to_numpy()[all_card],
-            "stamps": np.concatenate([level, earned[rest]]),
-        }
-    )
-    grouped = described.groupby(["arm", "required", "endowed", "stamps"], sort=True)
-    return Periods(
-        card=all_card,
-        cell=np.asarray(grouped.ngroup(), dtype=np.int64),
-        trials=np.concatenate([when - before, (whole - 1 - last)[rest]]),
-        visits=np.concatenate([np.ones(len(card), dtype=np.int64), np.zeros(len(rest), dtype=np.int64)]),
-        cells=grouped.size().reset_index().drop(columns=0),
-        days=days,
-    )
-
-
-def _progress(cells: pd.DataFrame, progress: Progress) -> Floats:
-    """Return progress per cell: share of the card filled, or stamps with the sign of the goal."""
-    filled: Floats = (cells["stamps"] + cells["endowed"]).to_numpy(dtype=float)
-    required = cells["required"].to_numpy(dtype=float)
-    reached: Floats = filled / required if progress == "share" else filled - required
-    return reached
 
 
 def gap_slope(cards: Cards, *, progress: Progress, level: float) -> Estimate | None:
@@ -181,7 +77,7 @@ def gap_slope(cards: Cards, *, progress: Progress, level: float) -> Estimate | N
     rank = np.arange(len(card)) - np.repeat(start, np.diff(np.append(start, len(card))))
     later = rank > 0
     gap = np.log(np.maximum(np.diff(day, prepend=0)[later], 0.5))
-    x = _progress(table.loc[card[later], ["required", "endowed"]].assign(stamps=rank[later]), progress)
+    x = reached(table.loc[card[later], ["required", "endowed"]].assign(stamps=rank[later]), progress)
     start = start - np.arange(len(start))  # each card gave up its first stamp
     length = np.diff(np.append(start, len(gap)))
 
@@ -296,6 +192,9 @@ class GoalGradientResult(CardResult):
             the model has no arm level.
         sigma: Standard deviation of the cards' intercepts on the link scale.
         pooled: Slope when cards are thrown together: selection and gradient in one.
+        without_calendar: Slope within cards had season and weekday been left out; None where
+            they are.
+        calendar: Name and coefficient of each term of season and weekday.
         gaps: Slope of log gaps within completed cards; None with too few of them.
         naive: Pooled hazard: arm, stamps, cards, periods, visits, estimate, low, high.
         corrected: Hazard of a card of average inclination: the same columns but the counts.
@@ -314,6 +213,8 @@ class GoalGradientResult(CardResult):
     arm_shifts: tuple[Estimate, ...]
     sigma: float
     pooled: Estimate
+    without_calendar: Estimate | None
+    calendar: tuple[tuple[str, Estimate], ...]
     gaps: Estimate | None
     naive: pd.DataFrame
     corrected: pd.DataFrame
@@ -337,6 +238,10 @@ class GoalGradientResult(CardResult):
         spread = Estimate(self.sigma, math.nan, math.nan, level, message("random intercept"), n)
         yield Row(message("spread between cards"), spread, None, scale)
         yield Row(message("pooled slope (selection)"), self.pooled, None, unit)
+        if self.without_calendar is not None:
+            yield Row(message("slope within cards, calendar left out"), self.without_calendar, None, unit)
+        for term, estimate in self.calendar:
+            yield Row(message("calendar"), estimate, None, scale, {"term": term})
         if self.gaps is not None:
             yield Row(
                 message("slope of log gaps in completed cards"),
@@ -393,30 +298,6 @@ class GoalGradientResult(CardResult):
         return hazard_by_stamps(shown, corrected=corrected, unit=_period_label(self.days), ax=ax)
 
 
-def _wald(fit: InterceptFit, k: int, *, level: float, method: str, n: int) -> Estimate:
-    value, se = float(fit.coefficients[k]), math.sqrt(float(fit.covariance[k, k]))
-    half = float(stats.norm.isf((1 - level) / 2)) * se
-    p_value = float(2 * stats.norm.sf(abs(value) / se))
-    return Estimate(value, value - half, value + half, level, method, n, None, p_value)
-
-
-def _corrected(
-    periods: Periods, design: Floats, fit: InterceptFit, *, arms: tuple[str, ...], link: Link, level: float
-) -> pd.DataFrame:
-    k = design.shape[1]
-    eta = design @ fit.coefficients
-    se = np.sqrt(np.einsum("ck,kl,cl->c", design, fit.covariance[:k, :k], design))
-    half = float(stats.norm.isf((1 - level) / 2)) * se
-    chances = [
-        special.expit(v) if link == "logit" else -np.expm1(-np.exp(v)) for v in (eta, eta - half, eta + half)
-    ]
-    estimate, low, high = chances
-    frame = periods.cells[["arm", "stamps"]].assign(estimate=estimate, low=low, high=high)
-    # cards of one arm may differ in size: then several cells share a number of stamps
-    frame = frame.groupby(["arm", "stamps"], as_index=False, sort=True).mean()
-    return frame.assign(arm=[arms[a] for a in frame["arm"].astype(int)])
-
-
 def goal_gradient(
     cards: Cards,
     *,
@@ -426,6 +307,8 @@ def goal_gradient(
     arm_level: bool,
     nodes: int,
     level: float,
+    season: Season | None = None,
+    weekday: bool = False,
     checks: tuple[Check, ...] = (),
 ) -> GoalGradientResult:
     """Fit the visit hazard with an intercept per card, and beside it the pooled one.
@@ -438,39 +321,63 @@ def goal_gradient(
         arm_level: Let arms differ in level as well as by their progress.
         nodes: Quadrature nodes.
         level: Level of every interval.
+        season: Terms of the season: one yearly wave, or a level per month or week.
+        weekday: A level per weekday, for periods of one day.
         checks: Checks already made.
 
     Raises:
-        DesignError: When progress does not vary within cards.
+        DesignError: When progress does not vary within cards, or not apart from the calendar.
         ConvergenceError: When the likelihood has no maximum.
     """
     periods = card_periods(cards, days=days)
-    data: Histories = group_histories(periods.card, periods.cell, periods.trials, periods.visits)
-    x, arm = _progress(periods.cells, progress), periods.cells["arm"].to_numpy()
-    columns = [np.ones(len(x)), x]
-    if arm_level:
-        columns += [(arm == a).astype(float) for a in range(1, len(cards.arms))]
-    design = np.column_stack(columns)
-    if np.linalg.matrix_rank(design) < design.shape[1]:
-        raise DesignError("progress does not vary within arms, so its slope cannot be told from their level")
-    pooled = fit_pooled(design, data, link=link)
-    fit = fit_random_intercept(design, data, link=link, nodes=nodes)
-    n = int(data.count.sum())
-    method = message("random intercept, {nodes} quadrature nodes, Wald", nodes=nodes)
-    if fit.sigma == 0:
-        method = message("no spread between cards found; pooled, Wald")
+    plain = hazard_model(periods, _columns(periods, progress, arm_level, len(cards.arms)), None)
+    fit = fit_random_intercept(plain.design, plain.data, link=link, nodes=nodes)
+    n = int(plain.data.count.sum())
+
+    def estimate(fit: InterceptFit, k: int) -> Estimate:
+        return wald(fit.coefficients, fit.covariance, k, level=level, method=fit_method(fit, nodes), n=n)
+
+    model, without, split = plain, None, periods
+    if season is not None or weekday:
+        without = estimate(fit, 1)
+        split = card_periods(cards, days=days, season=season, weekday=weekday)
+        model = hazard_model(split, _columns(split, progress, arm_level, len(cards.arms)), season)
+        fit = fit_random_intercept(model.design, model.data, link=link, nodes=nodes)
+    pooled = fit_pooled(model.design, model.data, link=link)
+    first = model.design.shape[1] - len(model.names)
+    # the curve of a typical card is drawn at the average calendar
+    typical = np.column_stack(
+        [plain.design, np.tile(model.average @ model.design[:, first:], (len(plain.design), 1))]
+    )
+    corrected = corrected_hazard(periods.cells, typical, fit, by=["arm", "stamps"], link=link, level=level)
     return GoalGradientResult(
-        slope=_wald(fit, 1, level=level, method=method, n=n),
-        arm_shifts=tuple(_wald(fit, k, level=level, method=method, n=n) for k in range(2, design.shape[1])),
+        slope=estimate(fit, 1),
+        arm_shifts=tuple(estimate(fit, k) for k in range(2, first)),
         sigma=fit.sigma,
-        pooled=_wald(pooled, 1, level=level, method=message("pooled, Wald; selection"), n=n),
+        pooled=wald(
+            pooled.coefficients,
+            pooled.covariance,
+            1,
+            level=level,
+            method=message("pooled, Wald; selection"),
+            n=n,
+        ),
+        without_calendar=without,
+        calendar=tuple((name, estimate(fit, first + k)) for k, name in enumerate(model.names)),
         gaps=gap_slope(cards, progress=progress, level=level),
         naive=pooled_hazard(periods, arms=cards.arms, level=level),
-        corrected=_corrected(periods, design, fit, arms=cards.arms, link=link, level=level),
+        corrected=corrected.assign(arm=[cards.arms[a] for a in corrected["arm"].astype(int)]),
         arms=cards.arms,
         progress=progress,
         link=link,
         days=days,
         log_likelihood=fit.log_likelihood,
-        checks=checks,
+        checks=(*checks, *calendar_checks(split, calendar=without is not None)),
     )
+
+
+def _columns(periods: Periods, progress: Progress, arm_level: bool, arms: int) -> list[Floats]:
+    """Return progress, and a level for each arm but the control, per cell."""
+    arm = periods.cells["arm"].to_numpy()
+    levels = [(arm == a).astype(float) for a in range(1, arms)] if arm_level else []
+    return [reached(periods.cells, progress), *levels]

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from scipy import special
+from scipy import sparse, special
 
 from loyalty_research.errors import ConvergenceError
 
@@ -40,6 +41,8 @@ __all__ = [
 
 Link = Literal["logit", "cloglog"]
 _NO_SPREAD = math.log(0.02)
+_CHUNK = 20_000
+_SAMPLE = 2_000
 
 
 @dataclass(frozen=True)
@@ -77,22 +80,27 @@ def group_histories(card: Ints, cell: Ints, trials: Ints, visits: Ints) -> Histo
         visits: Periods in the cell with a visit.
     """
     order = np.lexsort((cell, card))
-    card, cell, trials, visits = card[order], cell[order], trials[order], visits[order]
-    codes, place, length = np.unique(card, return_index=True, return_counts=True)
-    # a padded matrix of (cell, trials, visits) per card; -1 fills what a short card lacks
-    width = int(length.max())
-    within = np.arange(len(card)) - np.repeat(place, length)
-    matrix = np.full((len(codes), 3 * width), -1, dtype=np.int64)
-    row = np.repeat(np.arange(len(codes)), length)
-    for k, values in enumerate((cell, trials, visits)):
-        matrix[row, 3 * within + k] = values
-    distinct, count = np.unique(matrix, axis=0, return_counts=True)
-    wide = distinct.reshape(len(distinct), width, 3)
-    kept = wide[:, :, 0] >= 0
-    start = np.concatenate([[0], np.cumsum(kept.sum(axis=1))[:-1]]).astype(np.int64)
-    flat = wide[kept]
+    card = card[order]
+    # one number per distinct (cell, trials, visits)
+    packed = (cell[order] * (int(trials.max()) + 1) + trials[order]) * (int(visits.max()) + 1) + visits[order]
+    kinds, sample, kind = np.unique(packed, return_index=True, return_inverse=True)
+    place = np.flatnonzero(np.diff(card, prepend=card[0] - 1) != 0)
+    length = np.diff(np.append(place, len(card)))
+    # cards are told apart kind by kind, a short card being filled up with kind 0
+    code = np.zeros(len(place), dtype=np.int64)
+    for k in range(int(length.max())):
+        here = np.zeros(len(place), dtype=np.int64)
+        here[length > k] = kind[place[length > k] + k] + 1
+        distinct, code = np.unique(code * (len(kinds) + 1) + here, return_inverse=True)
+        if len(distinct) == len(place):
+            break
+    first, count = np.unique(code, return_index=True, return_counts=True)[1:]
+    size = length[first]
+    start = np.cumsum(size) - size
+    row = np.repeat(place[first] - start, size) + np.arange(int(size.sum()))
+    chosen = order[sample[kind[row]]]
     return Histories(
-        flat[:, 0], flat[:, 1].astype(float), flat[:, 2].astype(float), start, count.astype(float)
+        cell[chosen], trials[chosen].astype(float), visits[chosen].astype(float), start, count.astype(float)
     )
 
 
@@ -101,9 +109,11 @@ def _log_likelihood_parts(
 ) -> tuple[Floats, Floats, Floats]:
     """Return log-likelihood, first and second derivative in ``eta`` of binomial rows."""
     if link == "logit":
-        p = special.expit(eta)
-        log = visits * eta - trials * np.logaddexp(0, eta)
-        return log, visits - trials * p, -trials * p * (1 - p)
+        small = np.exp(-np.abs(eta))
+        p = np.where(eta >= 0, 1.0, small) / (1.0 + small)
+        log = visits * eta - trials * (np.maximum(eta, 0.0) + np.log1p(small))
+        mean = trials * p
+        return log, visits - mean, mean * (p - 1)
     rate = np.exp(np.minimum(eta, 700.0))
     # log(1 - exp(-rate)) and its derivatives in eta
     hit = np.where(rate > 1e-12, rate / np.expm1(np.maximum(rate, 1e-12)), 1.0)
@@ -113,23 +123,41 @@ def _log_likelihood_parts(
     return log, first, second
 
 
-def _modes(eta: Floats, sigma: float, data: Histories, link: Link) -> tuple[Floats, Floats]:
+def _modes(eta: Floats, sigma: float, data: Histories, link: Link, begin: Floats) -> tuple[Floats, Floats]:
     """Return the mode and spread of each history's standardised intercept, by Newton steps."""
-    row, z = data.row_history, np.zeros(len(data.start))
+    row, z = data.row_history, begin
     for _ in range(50):
         _, first, second = _log_likelihood_parts(eta + sigma * z[row], data.trials, data.visits, link)
         slope = sigma * np.add.reduceat(first, data.start) - z
         curve = sigma**2 * np.add.reduceat(second, data.start) - 1.0
         step = np.clip(-slope / curve, -2.0, 2.0)
         z = z + step
-        if np.abs(step).max() < 1e-8:
+        if np.abs(step).max() < 1e-5:  # the error of a Newton step is the square of it
             break
-    _, _, second = _log_likelihood_parts(eta + sigma * z[row], data.trials, data.visits, link)
-    return z, 1 / np.sqrt(1.0 - sigma**2 * np.add.reduceat(second, data.start))
+    return z, 1 / np.sqrt(-curve)
+
+
+def _chunks(data: Histories) -> list[slice]:
+    """Cut histories into runs of rows whose nodes stay in the cache."""
+    runs = np.unique(np.searchsorted(data.start, np.arange(0, len(data.row_cell), _CHUNK)))
+    edges = np.unique(np.concatenate([[0], runs, [len(data.start)]]))
+    return [slice(int(a), int(b)) for a, b in pairwise(edges)]
+
+
+def _part(data: Histories, run: slice) -> Histories:
+    end = data.start[run.stop] if run.stop < len(data.start) else len(data.row_cell)
+    rows = slice(int(data.start[run.start]), int(end))
+    return Histories(
+        data.row_cell[rows],
+        data.trials[rows],
+        data.visits[rows],
+        data.start[run] - rows.start,
+        data.count[run],
+    )
 
 
 def marginal(
-    theta: Floats, design: Floats, data: Histories, *, link: Link, nodes: int
+    theta: Floats, design: Floats, data: Histories, *, link: Link, nodes: int, modes: Floats | None = None
 ) -> tuple[float, Floats, Floats]:
     """Return the marginal log-likelihood, its gradient and Hessian.
 
@@ -139,42 +167,75 @@ def marginal(
         data: Histories.
         link: Link of the hazard.
         nodes: Quadrature nodes.
+        modes: Where to begin looking for each history's mode, shape ``(histories,)``; replaced by
+            the modes found.
     """
-    beta, sigma = theta[:-1], math.exp(float(theta[-1]))
-    x = design[data.row_cell]
-    eta, row = x @ beta, data.row_history
-    mode, spread = _modes(eta, sigma, data, link)
+    k = len(theta)
+    found: tuple[float, Floats, Floats] = (0.0, np.zeros(k), np.zeros((k, k)))
+    modes = np.zeros(len(data.start)) if modes is None else modes
+    for run in _chunks(data):
+        part = _marginal_part(theta, design, _part(data, run), modes[run], link=link, nodes=nodes)
+        found = (found[0] + part[0], found[1] + part[1], found[2] + part[2])
+        modes[run] = part[3]
+    return found
+
+
+def _cross(a: Floats, b: Floats) -> Floats:
+    """Return ``a.T @ b`` without BLAS, whose threads cost tall and narrow matrices more than they give."""
+    product: Floats = np.einsum("gi,gj->ij", a, b)
+    return product
+
+
+def _marginal_part(
+    theta: Floats, design: Floats, data: Histories, begin: Floats, *, link: Link, nodes: int
+) -> tuple[float, Floats, Floats, Floats]:
+    """Return value, gradient, Hessian and modes of one run of histories."""
+    sigma, k = math.exp(float(theta[-1])), design.shape[1]
+    line = design @ theta[:-1]
+    eta, row, cells = line[data.row_cell], data.row_history, data.row_cell
+    mode, spread = _modes(eta, sigma, data, link, begin)
     base, weight = np.polynomial.hermite.hermgauss(nodes)
-    z = mode[:, None] + math.sqrt(2) * spread[:, None] * base
-    log, first, second = _log_likelihood_parts(
-        eta[:, None] + sigma * z[row], data.trials[:, None], data.visits[:, None], link
-    )
-    joint = np.add.reduceat(log, data.start, axis=0) - z**2 / 2 + base**2 + np.log(weight)
-    value = special.logsumexp(joint, axis=1)
-    chance = np.exp(joint - value[:, None])
-    value = value + np.log(spread) - 0.5 * math.log(math.pi)
+    z = mode + math.sqrt(2) * spread * base[:, None]
+    joint = np.empty((nodes, len(data.start)))
+    first, second = np.empty((nodes, len(eta))), np.empty((nodes, len(eta)))
+    for q in range(nodes):
+        log, first[q], second[q] = _log_likelihood_parts(
+            eta + sigma * z[q][row], data.trials, data.visits, link
+        )
+        joint[q] = np.add.reduceat(log, data.start) - z[q] ** 2 / 2 + base[q] ** 2 + math.log(weight[q])
+    top = joint.max(axis=0)
+    chance = np.exp(joint - top)
+    total = chance.sum(axis=0)
+    chance /= total
+    value = float((data.count * (top + np.log(total) + np.log(spread) - 0.5 * math.log(math.pi))).sum())
     # score of the complete data at each node: covariates, then log sigma
-    k = design.shape[1]
-    score = np.empty((len(data.start), nodes, k + 1))
-    for j in range(k):
-        score[:, :, j] = np.add.reduceat(x[:, j, None] * first, data.start, axis=0)
-    first_sum = np.add.reduceat(first, data.start, axis=0)
-    score[:, :, k] = sigma * z * first_sum
-    mean = np.einsum("gq,gqk->gk", chance, score)
-    gradient = data.count @ mean
-    spread_of = np.einsum("gq,gqk,gql->gkl", chance, score, score) - mean[:, :, None] * mean[:, None, :]
-    hessian = np.tensordot(data.count, spread_of, axes=1)
-    # expected second derivative of the complete data
-    weighted = chance[row] * second * data.count[row][:, None]
-    inner, outer = weighted.sum(axis=1), (weighted * sigma * z[row]).sum(axis=1)
-    hessian[:k, :k] += x.T @ (inner[:, None] * x)
-    cross = x.T @ outer
+    bounds = np.append(data.start, len(cells))
+    mean, hessian = np.zeros((len(data.start), k + 1)), np.zeros((k + 1, k + 1))
+    inner, outer, curve = np.zeros(len(eta)), np.zeros(len(eta)), 0.0
+    for q in range(nodes):
+        score = np.empty((len(data.start), k + 1))
+        score[:, :k] = (
+            sparse.csr_matrix((first[q], cells, bounds), shape=(len(bounds) - 1, len(design))) @ design
+        )
+        score[:, k] = sigma * z[q] * np.add.reduceat(first[q], data.start)
+        weighted = chance[q][:, None] * score
+        mean += weighted
+        hessian += _cross(score, data.count[:, None] * weighted)
+        # expected second derivative of the complete data
+        bent = (data.count * chance[q])[row] * second[q]
+        inner += bent
+        far = sigma * z[q][row]
+        outer += bent * far
+        curve += float((bent * far * far).sum() + (data.count * weighted[:, k]).sum())
+    counted = data.count[:, None] * mean
+    hessian -= _cross(mean, counted)
+    by_cell = np.bincount(cells, weights=inner, minlength=len(design))
+    hessian[:k, :k] += design.T @ (by_cell[:, None] * design)
+    cross = design.T @ np.bincount(cells, weights=outer, minlength=len(design))
     hessian[:k, k] += cross
     hessian[k, :k] += cross
-    hessian[k, k] += float(
-        (weighted * (sigma * z[row]) ** 2).sum() + (data.count @ (chance * score[:, :, k]).sum(axis=1))
-    )
-    return float(data.count @ value), gradient, hessian
+    hessian[k, k] += curve
+    return value, counted.sum(axis=0), hessian, mode
 
 
 @dataclass(frozen=True)
@@ -243,27 +304,57 @@ def fit_random_intercept(
     """
     pooled = fit_pooled(design, data, link=link)
     theta = np.append(pooled.coefficients, math.log(0.7))
-    value, gradient, hessian = marginal(theta, design, data, link=link, nodes=nodes)
+    every = len(data.start) // _SAMPLE
+    if every > 1:
+        # the maximum of a sample of the histories is close, and cheap to find
+        theta = _maximum(theta, design, _sample(data, every), link=link, nodes=min(nodes, 9))[0]
+    if theta[-1] < _NO_SPREAD:
+        theta[-1] = math.log(0.1)
+    theta, value, hessian = _maximum(theta, design, data, link=link, nodes=nodes)
+    if theta[-1] < _NO_SPREAD:
+        return pooled
+    covariance: Floats = np.linalg.inv(-hessian).astype(np.float64)
+    return InterceptFit(theta[:-1], covariance, math.exp(float(theta[-1])), value)
+
+
+def _sample(data: Histories, every: int) -> Histories:
+    """Return every so many-th history."""
+    lengths = np.diff(np.append(data.start, len(data.row_cell)))
+    chosen = np.arange(0, len(data.start), every)
+    size = lengths[chosen]
+    start = np.cumsum(size) - size
+    row = np.repeat(data.start[chosen] - start, size) + np.arange(int(size.sum()))
+    return Histories(data.row_cell[row], data.trials[row], data.visits[row], start, data.count[chosen])
+
+
+def _maximum(
+    theta: Floats, design: Floats, data: Histories, *, link: Link, nodes: int
+) -> tuple[Floats, float, Floats]:
+    """Climb to the maximum of the marginal likelihood: its place, value and Hessian.
+
+    Stops early where the spread falls below what is told from none.
+
+    Raises:
+        ConvergenceError: When Newton's method does not reach a maximum.
+    """
+    modes = np.zeros(len(data.start))
+    value, gradient, hessian = marginal(theta, design, data, link=link, nodes=nodes, modes=modes)
     for _ in range(100):
         # away from the maximum the Hessian may not be negative definite; shift it until it is
         curvature, axes = np.linalg.eigh(-hessian)
         curvature = np.maximum(np.abs(curvature), 1e-8 * np.abs(curvature).max())
         step = axes @ ((axes.T @ gradient) / curvature)
         decrement = float(gradient @ step)
-        if decrement < 1e-10:
-            break
+        if decrement < 1e-9 or theta[-1] < _NO_SPREAD:
+            return theta, value, hessian
         step *= min(1.0, 1.5 / float(np.abs(step).max()))
         while True:
-            trial = marginal(theta + step, design, data, link=link, nodes=nodes)
-            if trial[0] >= value - 1e-9:
+            trial = marginal(theta + step, design, data, link=link, nodes=nodes, modes=modes)
+            # next to the maximum the error of the quadrature is more than a step gains
+            if trial[0] >= value - 1e-9 or decrement < 1e-4:
                 break
             step /= 2
             if np.abs(step).max() < 1e-12:
                 raise ConvergenceError("the visit hazard did not converge: no step raises the likelihood")
         theta, (value, gradient, hessian) = theta + step, trial
-        if theta[-1] < _NO_SPREAD:
-            return pooled
-    else:
-        raise ConvergenceError(f"the visit hazard did not converge; the last decrement was {decrement:.3g}")
-    covariance: Floats = np.linalg.inv(-hessian).astype(np.float64)
-    return InterceptFit(theta[:-1], covariance, math.exp(float(theta[-1])), value)
+    raise ConvergenceError(f"the visit hazard did not converge; the last decrement was {decrement:.3g}")
