@@ -193,7 +193,7 @@ def test_results_are_told_in_words_and_findings(experiment):
         assert table["Estimate"].str.len().min() > 0
         seen |= {f.id for f in result.findings(section="The answer")}
     assert seen == {
-        "completion", "chance-of-gain", "time-to-completion", "first-return", "visits", "economics",
+        "completion", "chance-of-gain", "time-to-completion", "first-return", "visits", "economics", "roll-out",
         "pooled-hazard", "goal-gradient",
     }  # fmt: skip
     assert [f.status for f in experiment.goal_gradient().findings()] == ["caution"]

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from loyalty_research.endowed_progress import CardExperiment
-from loyalty_research.endowed_progress.visits import arm_means, cost, count_visits
-from loyalty_research.errors import ArgumentError
+from loyalty_research.endowed_progress.visits import arm_means, count_visits
 
 ARMS = ("plain", "given")
 
@@ -60,58 +59,6 @@ def test_verdict_follows_the_interval():
         in counted(np.tile([1.0, 2.0], 20), np.repeat([0, 1], 20)).verdict()
     )
     assert np.isnan(counted(np.zeros(40), np.repeat([0, 1], 20)).ratios[0].value)
-
-
-def economics(values, rewards, arm_of, margin=4.0, reward_cost=9.0):
-    return cost(
-        values, rewards, arm_of, arms=ARMS, cluster=None, margin=margin, reward_cost=reward_cost,
-        currency="USD", horizon="so far", level=0.95,
-    )  # fmt: skip
-
-
-def test_net_is_margin_less_rewards():
-    values, arm_of = visits()
-    rewards = (values >= 8).astype(float)
-    result = economics(values, rewards, arm_of)
-    net = 4 * values - 9 * rewards
-    want = counted(net, arm_of).differences[0]
-    got = result.net[0]
-    assert (got.value, got.low, got.high) == pytest.approx((want.value, want.low, want.high))
-
-
-def test_break_even_limits_are_where_the_net_stops_being_told_from_nothing():
-    values, arm_of = visits(n=2000)
-    rewards = (values >= 6).astype(float)
-    even = economics(values, rewards, arm_of).break_even[0]
-    assert even.low < even.value < even.high
-    at_value = economics(values, rewards, arm_of, margin=even.value).net[0]
-    assert at_value.value == pytest.approx(0, abs=1e-9)
-    # Fieller: at the upper limit the net's lower limit touches nothing, and conversely
-    assert economics(values, rewards, arm_of, margin=even.high).net[0].low == pytest.approx(0, abs=1e-9)
-    assert economics(values, rewards, arm_of, margin=even.low).net[0].high == pytest.approx(0, abs=1e-9)
-
-
-def test_break_even_is_not_bounded_without_extra_visits():
-    values, arm_of = visits(n=20)
-    even = economics(values, values * 0.1, 1 - arm_of).break_even[0]
-    assert np.isnan([even.value, even.low]).any()
-
-
-def test_verdicts_of_the_economics():
-    values, arm_of = visits(n=2000)
-    rewards = (values >= 6).astype(float)
-    assert "earns +" in economics(values, rewards, arm_of, margin=20).verdict()
-    assert "loses" in economics(values, rewards, arm_of, margin=0).verdict()
-    even = economics(values, rewards, arm_of).break_even[0].value
-    assert "not known whether it pays" in economics(values, rewards, arm_of, margin=even).verdict()
-
-
-def test_prices_are_checked(simulated):
-    x = CardExperiment(simulated(1, per_arm=30), as_of="2024-12-31", control="control")
-    with pytest.raises(ArgumentError, match="reward_cost"):
-        x.economics(margin=2, reward_cost=-1)
-    with pytest.raises(ArgumentError, match="margin"):
-        x.economics(margin=float("nan"), reward_cost=1)
 
 
 @pytest.mark.slow

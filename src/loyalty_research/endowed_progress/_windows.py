@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     Days = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
-__all__ = ["Window", "card_life", "card_sizes", "followed_cards", "judged_cards", "per_holder", "return_days"]
+__all__ = [
+    "Window",
+    "card_life",
+    "card_sizes",
+    "followed_cards",
+    "holder_courses",
+    "judged_cards",
+    "per_holder",
+    "return_days",
+]
 
 
 @dataclass(frozen=True)
@@ -141,6 +150,43 @@ def card_sizes(first: pd.DataFrame) -> dict[str, tuple[int, int]] | None:
     if sizes["arm"].duplicated().any():
         return None
     return {str(arm): (int(r), int(e)) for arm, r, e in sizes.itertuples(index=False)}
+
+
+def holder_courses(cards: Cards, first: pd.DataFrame, kept: Bools, days: Days) -> tuple[Floats, Floats]:
+    """Return visits and rewards of the holder of each kept card up to some days since the first issue.
+
+    Args:
+        cards: All cards.
+        first: First cards.
+        kept: Which first cards are wanted.
+        days: Days since issue, ascending, shape ``(days,)``.
+
+    Returns:
+        Visits and rewards, shape ``(kept cards, days)`` each; holders of several first cards share
+        theirs out between these.
+
+    Raises:
+        DesignError: When stamps are not recorded.
+    """
+    if not cards.has_stamps:
+        raise DesignError("card_events holds no stamp events, so visits are not known")
+    holders, customer = first["customer"].to_numpy(), cards.table["customer"].to_numpy()
+    size = int(customer.max()) + 1
+    start = np.full(size, NEVER, dtype=np.int64)
+    np.minimum.at(start, holders, first["issued"].to_numpy())
+
+    def course(owner: Days, day: Days) -> Floats:
+        slot = np.searchsorted(days, day - start[owner], side="left")
+        inside = slot < len(days)
+        flat = owner[inside] * len(days) + slot[inside]
+        counts = np.bincount(flat, minlength=size * len(days)).reshape(size, len(days))
+        return np.asarray(counts.cumsum(axis=1), dtype=float)
+
+    taken = cards.table["redeemed" if (cards.table["redeemed"] < NEVER).any() else "completed"].to_numpy()
+    chosen, shared = holders[kept], np.bincount(holders, minlength=size)[holders[kept], None]
+    visits = course(customer[cards.stamp_card], cards.stamp_day)
+    rewards = course(customer, taken)
+    return visits[chosen] / shared, rewards[chosen] / shared
 
 
 def per_holder(cards: Cards, first: pd.DataFrame, window: Window) -> tuple[Floats, Floats]:

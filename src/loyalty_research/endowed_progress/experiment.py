@@ -14,9 +14,9 @@ from loyalty_research.endowed_progress._windows import (
     card_sizes,
     judged_cards,
 )
-from loyalty_research.endowed_progress.analyses import CardAnalyses
 from loyalty_research.endowed_progress.cards import read_cards
 from loyalty_research.endowed_progress.completion import Outcomes, compare_arms
+from loyalty_research.endowed_progress.decisions import CardDecisions
 from loyalty_research.endowed_progress.registration import planned_shares
 from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError, DesignError
 from loyalty_research.estimates import check_level
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from loyalty_research.endowed_progress.cards import Cards
     from loyalty_research.endowed_progress.completion import CompletionResult
     from loyalty_research.endowed_progress.registration import DesignCard
-    from loyalty_research.endowed_progress.visits import EconomicsResult
     from loyalty_research.estimates import Check
 
 __all__ = ["CardExperiment"]
@@ -44,6 +43,7 @@ Analysis = Literal[
     "goal_gradient",
     "hazard_by_stamps",
     "post_reward_reset",
+    "pulled_forward",
     "time_to_completion",
     "visits",
 ]
@@ -60,7 +60,7 @@ class _Tables(Protocol):
     def frame(self, table: str) -> pd.DataFrame: ...
 
 
-class CardExperiment(CardAnalyses):
+class CardExperiment(CardDecisions):
     """A stamp-card experiment: some cards with a head start, some without.
 
     Cards are compared as they were handed out (intention to treat): a lost card counts as not
@@ -364,29 +364,6 @@ class CardExperiment(CardAnalyses):
             return getattr(self, analysis)(**options)
         except (DesignError, ConvergenceError) as error:
             return NotAvailable(str(error))
-
-    def priced(
-        self,
-        *,
-        margin: float | None,
-        reward_cost: float | None,
-        currency: str | None = None,
-        by_day: int | None = None,
-    ) -> EconomicsResult | NotAvailable:
-        """Return :meth:`economics` where both prices are given and the data carry it, else why not.
-
-        Args:
-            margin: Margin of one paid visit, before rewards; None when it is not known.
-            reward_cost: Cost of one reward; None when it is not known.
-            currency: ISO 4217 code of both.
-            by_day: Days from the first card's issue, as for :meth:`completion`.
-        """
-        if margin is None or reward_cost is None:
-            return NotAvailable(message("the margin of a visit and the cost of a reward were not given"))
-        result: EconomicsResult | NotAvailable = self.attempt(
-            "economics", margin=margin, reward_cost=reward_cost, currency=currency, by_day=by_day
-        )
-        return result
 
     def limits(self) -> list[str]:
         """Return what the data leave open, as sentences for a page."""

@@ -1,4 +1,4 @@
-"""Paid visits by arm, and what the experiment earns."""
+"""Paid visits by arm."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["ArmMeans", "EconomicsResult", "VisitsResult", "arm_means", "cost", "count_visits"]
+__all__ = ["ArmMeans", "VisitsResult", "arm_means", "count_visits"]
 
 
 @dataclass(frozen=True)
@@ -250,153 +250,5 @@ def count_visits(
         means=single,
         differences=tuple(differences),
         ratios=tuple(ratios),
-        checks=checks,
-    )
-
-
-@dataclass(frozen=True, repr=False)
-class EconomicsResult(CardResult):
-    """What an arm earns per card handed out, beside the control.
-
-    Attributes:
-        arms: Arm names, control first.
-        horizon: Over which time, in words.
-        margin: Margin of one paid visit, before rewards.
-        reward_cost: Cost of one reward.
-        level: Level of every interval.
-        extra_visits: More visits per card than the control's.
-        extra_rewards: More rewards per card than the control's.
-        net: More margin less more rewards, per card.
-        break_even: Margin of a visit at which the arm neither gains nor loses.
-    """
-
-    title: ClassVar[str] = "What the head start earns, per card handed out"
-    finding: ClassVar[str] = "economics"
-
-    arms: tuple[str, ...]
-    horizon: str
-    margin: float
-    reward_cost: float
-    level: float
-    extra_visits: tuple[Estimate, ...]
-    extra_rewards: tuple[Estimate, ...]
-    net: tuple[Estimate, ...]
-    break_even: tuple[Estimate, ...]
-
-    def _headline(self) -> Estimate | None:
-        return self.net[0] if len(self.net) == 1 else None
-
-    def _rows(self) -> Iterable[Row]:
-        for i, arm in enumerate(self.arms[1:]):
-            against = message(
-                "{arm} against {control}, {horizon}", arm=arm, control=self.arms[0], horizon=self.horizon
-            )
-            yield Row(message("extra visits per card"), self.extra_visits[i], arm, against)
-            yield Row(message("extra rewards per card"), self.extra_rewards[i], arm, against)
-            yield Row(message("net margin per card"), self.net[i], arm, against)
-            yield Row(message("break-even margin of a visit"), self.break_even[i], arm, against)
-
-    def _verdict(self) -> str:
-        said = []
-        for arm, net in zip(self.arms[1:], self.net, strict=True):
-            fields = {"arm": arm, "net": net.format(signed=True), "interval": net.interval(signed=True)}
-            if net.low > 0:
-                said.append(
-                    message("After its extra rewards {arm} earns {net} per card ({interval}).", **fields)
-                )
-            elif net.high < 0:
-                said.append(
-                    message("After its extra rewards {arm} loses: {net} per card ({interval}).", **fields)
-                )
-            else:
-                said.append(
-                    message(
-                        "After its extra rewards {arm} comes to {net} per card ({interval}): it is not known "
-                        "whether it pays.",
-                        **fields,
-                    )
-                )
-        return " ".join(said)
-
-
-def _fieller(
-    top: float, base: float, variance: tuple[float, float, float], critical: float
-) -> tuple[float, float]:
-    """Return Fieller's limits of top / base; NaN where the set is no bounded interval.
-
-    ``variance`` holds var(top), var(base), cov(top, base).
-    """
-    vt, vb, c = variance
-    a = base**2 - critical**2 * vb
-    b = top * base - critical**2 * c
-    spread = b * b - a * (top**2 - critical**2 * vt)
-    if a <= 0 or spread < 0:
-        return math.nan, math.nan
-    root = math.sqrt(spread)
-    return (b - root) / a, (b + root) / a
-
-
-def cost(
-    visits: Floats,
-    rewards: Floats,
-    arm_of: NDArray[np.int64],
-    *,
-    arms: tuple[str, ...],
-    cluster: NDArray[np.int64] | None,
-    margin: float,
-    reward_cost: float,
-    currency: str | None,
-    horizon: str,
-    level: float,
-    checks: tuple[Check, ...] = (),
-) -> EconomicsResult:
-    """Set extra margin against extra rewards, per card handed out.
-
-    Args:
-        visits: Paid visits of each holder, shape ``(holders,)``.
-        rewards: Rewards taken by each holder.
-        arm_of: Arm position of each holder.
-        arms: Arm names, control first.
-        cluster: Cluster code of each holder, or None.
-        margin: Margin of one paid visit.
-        reward_cost: Cost of one reward.
-        currency: ISO 4217 code of both, or None.
-        horizon: Over which time, in words.
-        level: Level of every interval.
-        checks: Checks already made.
-
-    References:
-        Fieller (1954) for the break-even margin, a ratio of two differences of means.
-    """
-    means = arm_means(np.column_stack([visits, rewards]), arm_of, len(arms), cluster)
-    critical = means.critical(level)
-
-    def contrast(arm: int, weights: tuple[float, float], unit: str | None) -> Estimate:
-        value, se = means.contrast(arm, np.array(weights))
-        n = int(means.n[arm] + means.n[0])
-        return Estimate(value, value - critical * se, value + critical * se, level, means.method, n, unit)
-
-    def break_even(arm: int) -> Estimate:
-        extra, se_visits = means.contrast(arm, np.array([1.0, 0.0]))
-        paid, se_paid = means.contrast(arm, np.array([0.0, reward_cost]))
-        _, se_both = means.contrast(arm, np.array([1.0, reward_cost]))
-        c = (se_both**2 - se_visits**2 - se_paid**2) / 2
-        value, low, high = math.nan, math.nan, math.nan
-        if extra > 0:
-            value = paid / extra
-            low, high = _fieller(paid, extra, (se_paid**2, se_visits**2, c), critical)
-        return Estimate(value, low, high, level, "Fieller", int(means.n[arm] + means.n[0]), currency)
-
-    others = range(1, len(arms))
-    return EconomicsResult(
-        arms=arms,
-        horizon=horizon,
-        margin=margin,
-        reward_cost=reward_cost,
-        level=level,
-        extra_visits=tuple(contrast(a, (1, 0), message("visits")) for a in others),
-        extra_rewards=tuple(contrast(a, (0, 1), message("rewards")) for a in others),
-        net=tuple(contrast(a, (margin, -reward_cost), currency) for a in others),
-        break_even=tuple(break_even(a) for a in others),
         checks=checks,
     )

@@ -1,0 +1,593 @@
+"""What each arm earns after its rewards, which to roll out, and what was only pulled forward."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from loyalty_research.endowed_progress._outcome import CardResult
+from loyalty_research.endowed_progress.completion import chance_words
+from loyalty_research.endowed_progress.visits import arm_means
+from loyalty_research.estimates import Estimate, Finding, Row
+from loyalty_research.i18n import message, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from loyalty_research.endowed_progress.visits import ArmMeans
+    from loyalty_research.estimates import Check
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+__all__ = [
+    "Decision",
+    "EconomicsResult",
+    "Prices",
+    "PulledForwardResult",
+    "cost",
+    "decide",
+    "fan_of_values",
+    "pulled_forward",
+]
+
+_DRAWS = 200_000
+_SURE = 0.95
+FAN_LEVELS = (0.5, 0.8)
+"""Levels of the inner bands of the fan; the outermost is the result's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Prices an experiment is costed with.
+
+    Attributes:
+        margin: Margin of one paid visit, before rewards.
+        reward_cost: Cost of one reward.
+        card_cost: Cost of handing out a card, per arm, control first.
+        currency: ISO 4217 code of all of them, or None.
+    """
+
+    margin: float
+    reward_cost: float
+    card_cost: tuple[float, ...]
+    currency: str | None = None
+
+    @property
+    def weights(self) -> Floats:
+        """Value of one more visit and of one more reward."""
+        return np.array([self.margin, -self.reward_cost])
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Which arm to roll out, and how sure.
+
+    Attributes:
+        arms: Arm names, control first.
+        net_values: Net value per card of each arm.
+        chances: Probability that each arm has the highest net value.
+        losses: Net value per card that choosing each arm would lose on average.
+    """
+
+    arms: tuple[str, ...]
+    net_values: tuple[Estimate, ...]
+    chances: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    @property
+    def best(self) -> str:
+        """Arm whose choice loses least on average."""
+        return self.arms[int(np.argmin(self.losses))]
+
+
+def decide(
+    values: Floats, covariance: Floats, *, degrees: float = math.inf, seed: int = 0
+) -> tuple[Floats, Floats]:
+    """Return the probability that each arm is best, and the expected loss of choosing it.
+
+    Net values are taken as (multivariate) normal around their estimates, or Student's t where few
+    clusters stand behind them: the posterior under a flat prior, in large samples.
+
+    Args:
+        values: Net value per card of each arm, shape ``(arms,)``.
+        covariance: Their covariance, shape ``(arms, arms)``.
+        degrees: Degrees of freedom.
+        seed: Seed of the draws.
+
+    Examples:
+        >>> chances, losses = decide(np.array([0.0, 1.0]), np.eye(2) / 2)
+        >>> chances.round(2).tolist(), losses.round(2).tolist()
+        ([0.16, 0.84], [1.08, 0.08])
+
+    References:
+        Claxton (1999), The irrelevance of inference: decide by expected loss.
+    """
+    rng = np.random.default_rng(seed)
+    vectors, variances = np.linalg.eigh(covariance)[::-1]
+    root = vectors * np.sqrt(np.maximum(variances, 0.0))
+    half = rng.standard_normal((_DRAWS // 2, len(values)))
+    noise = np.concatenate([half, -half]) @ root.T
+    if math.isfinite(degrees):
+        scale = np.sqrt(degrees / rng.chisquare(degrees, _DRAWS // 2))
+        noise *= np.concatenate([scale, scale])[:, None]
+    drawn = values + noise
+    top = drawn.max(axis=1)
+    best = drawn == top[:, None]
+    chances = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
+    return chances, (top[:, None] - drawn).mean(axis=0)
+
+
+@dataclass(frozen=True, repr=False)
+class EconomicsResult(CardResult):
+    """What an arm earns per card handed out, beside the control.
+
+    Attributes:
+        arms: Arm names, control first.
+        horizon: Over which time, in words.
+        margin: Margin of one paid visit, before rewards.
+        reward_cost: Cost of one reward.
+        level: Level of every interval.
+        extra_visits: More visits per card than the control's.
+        extra_rewards: More rewards per card than the control's.
+        net: More margin less more rewards and card costs, per card.
+        break_even: Margin of a visit at which the arm neither gains nor loses.
+        break_even_uplift: Extra visits per card that would pay for the extra rewards and cards.
+        decision: Which arm to roll out, and how sure.
+        fan: Net value per card by arm and day: arm, day, estimate and a pair low_NN, high_NN per
+            level; None without days.
+        currency: ISO 4217 code of the prices, or None.
+    """
+
+    title: ClassVar[str] = "What the head start earns, per card handed out"
+    finding: ClassVar[str] = "economics"
+
+    arms: tuple[str, ...]
+    horizon: str
+    margin: float
+    reward_cost: float
+    level: float
+    extra_visits: tuple[Estimate, ...]
+    extra_rewards: tuple[Estimate, ...]
+    net: tuple[Estimate, ...]
+    break_even: tuple[Estimate, ...]
+    break_even_uplift: tuple[Estimate, ...]
+    decision: Decision
+    fan: pd.DataFrame | None = field(default=None, compare=False)
+    currency: str | None = None
+
+    def _headline(self) -> Estimate | None:
+        return self.net[0] if len(self.net) == 1 else None
+
+    def _rows(self) -> Iterable[Row]:
+        for arm, value in zip(self.arms, self.decision.net_values, strict=True):
+            yield Row(message("net value per card"), value, arm, self.horizon)
+        for i, arm in enumerate(self.arms[1:]):
+            against = message(
+                "{arm} against {control}, {horizon}", arm=arm, control=self.arms[0], horizon=self.horizon
+            )
+            yield Row(message("extra visits per card"), self.extra_visits[i], arm, against)
+            yield Row(message("extra rewards per card"), self.extra_rewards[i], arm, against)
+            yield Row(message("net margin per card"), self.net[i], arm, against)
+            yield Row(message("break-even margin of a visit"), self.break_even[i], arm, against)
+            yield Row(
+                message("break-even uplift in visits per card"), self.break_even_uplift[i], arm, against
+            )
+
+    def _verdict(self) -> str:
+        said = []
+        for arm, net in zip(self.arms[1:], self.net, strict=True):
+            fields = {"arm": arm, "net": net.format(signed=True), "interval": net.interval(signed=True)}
+            if net.low > 0:
+                said.append(
+                    message("After its extra rewards {arm} earns {net} per card ({interval}).", **fields)
+                )
+            elif net.high < 0:
+                said.append(
+                    message("After its extra rewards {arm} loses: {net} per card ({interval}).", **fields)
+                )
+            else:
+                said.append(
+                    message(
+                        "After its extra rewards {arm} comes to {net} per card ({interval}): it is not known "
+                        "whether it pays.",
+                        **fields,
+                    )
+                )
+        return " ".join(said)
+
+    def decision_frame(self) -> pd.DataFrame:
+        """Return arm, value, low, high, chance (of earning most) and expected_loss, one row per arm."""
+        d = self.decision
+        rows = [
+            (arm, v.value, v.low, v.high, chance, loss)
+            for arm, v, chance, loss in zip(d.arms, d.net_values, d.chances, d.losses, strict=True)
+        ]
+        return pd.DataFrame(rows, columns=["arm", "value", "low", "high", "chance", "expected_loss"])
+
+    def roll_out(self) -> str:
+        """Return which arm to roll out and how sure, in words."""
+        if self.failed_gates:
+            return self.verdict()
+        d = self.decision
+        at = d.arms.index(d.best)
+        fields = {
+            "arm": d.best,
+            "chance": chance_words(d.chances[at]),
+            "loss": self.net[0].format(d.losses[at]),
+        }
+        if d.chances[at] >= _SURE:
+            return message(
+                "At these prices roll out {arm}: with a probability of {chance} it earns the most per card, and "
+                "choosing it loses {loss} per card on average.",
+                **fields,
+            )
+        return message(
+            "At these prices {arm} loses least on average ({loss} per card), but the probability that it earns "
+            "the most is only {chance}: not settled.",
+            **fields,
+        )
+
+    def findings(self, *, section: str = "") -> list[Finding]:
+        """Return what a page tells: what each arm earns, and which to roll out.
+
+        Args:
+            section: Heading the findings belong under.
+        """
+        found = super().findings(section=section)
+        if not self.failed_gates:
+            d = self.decision
+            at = d.arms.index(d.best)
+            status: Literal["finding", "caution"] = "finding" if d.chances[at] >= _SURE else "caution"
+            found.append(Finding("roll-out", self.roll_out(), d.net_values[at], status, section))
+        return found
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the net value of a card over its days, each arm with a fan of intervals."""
+        from loyalty_research.errors import DesignError
+        from loyalty_research.plots.planning import economics_fan
+
+        if self.fan is None:
+            raise DesignError("no days are known, so there is no course to draw")
+        return economics_fan(self.fan, currency=self.currency, ax=ax)
+
+
+def _fieller(
+    top: float, base: float, variance: tuple[float, float, float], critical: float
+) -> tuple[float, float]:
+    """Return Fieller's limits of top / base; NaN where the set is no bounded interval.
+
+    ``variance`` holds var(top), var(base), cov(top, base).
+    """
+    vt, vb, c = variance
+    a = base**2 - critical**2 * vb
+    b = top * base - critical**2 * c
+    spread = b * b - a * (top**2 - critical**2 * vt)
+    if a <= 0 or spread < 0:
+        return math.nan, math.nan
+    root = math.sqrt(spread)
+    return (b - root) / a, (b + root) / a
+
+
+class _Contrasts:
+    """Contrasts of an arm with the control, from means of visits and rewards."""
+
+    def __init__(self, means: ArmMeans, level: float) -> None:
+        self.means, self.level, self.critical = means, level, means.critical(level)
+
+    def estimate(self, arm: int, weights: Floats, unit: str | None, shift: float = 0.0) -> Estimate:
+        value, se = self.means.contrast(arm, weights)
+        return self._interval(value + shift, se, int(self.means.n[arm] + self.means.n[0]), unit)
+
+    def of_arm(self, arm: int, weights: Floats, unit: str | None, shift: float = 0.0) -> Estimate:
+        at = slice(arm * len(weights), (arm + 1) * len(weights))
+        value = float(weights @ self.means.mean[arm]) + shift
+        se = math.sqrt(max(float(weights @ self.means.covariance[at, at] @ weights), 0.0))
+        return self._interval(value, se, int(self.means.n[arm]), unit)
+
+    def _interval(self, value: float, se: float, n: int, unit: str | None) -> Estimate:
+        half = self.critical * se
+        p_value = float(2 * stats.t.sf(abs(value) / se, self.means.degrees)) if se > 0 else None
+        return Estimate(value, value - half, value + half, self.level, self.means.method, n, unit, p_value)
+
+    def ratio(self, arm: int, top: Floats, base: Floats, unit: str | None, shift: float = 0.0) -> Estimate:
+        """Return (top + shift) / base of the contrasts; only where the base is positive."""
+        over, se_over = self.means.contrast(arm, top)
+        under, se_under = self.means.contrast(arm, base)
+        _, se_both = self.means.contrast(arm, top + base)
+        c = (se_both**2 - se_over**2 - se_under**2) / 2
+        value, low, high = math.nan, math.nan, math.nan
+        if under > 0:
+            value = (over + shift) / under
+            low, high = _fieller(over + shift, under, (se_over**2, se_under**2, c), self.critical)
+        return Estimate(
+            value, low, high, self.level, "Fieller", int(self.means.n[arm] + self.means.n[0]), unit
+        )
+
+
+def _decision(means: ArmMeans, prices: Prices, arms: tuple[str, ...], level: float) -> Decision:
+    made, w = _Contrasts(means, level), prices.weights
+    values = tuple(made.of_arm(a, w, prices.currency, -prices.card_cost[a]) for a in range(len(arms)))
+    spread = np.kron(np.eye(len(arms)), w)
+    chances, losses = decide(
+        np.array([v.value for v in values]), spread @ means.covariance @ spread.T, degrees=means.degrees
+    )
+    return Decision(arms, values, tuple(chances.tolist()), tuple(losses.tolist()))
+
+
+def cost(
+    visits: Floats,
+    rewards: Floats,
+    arm_of: Ints,
+    *,
+    arms: tuple[str, ...],
+    cluster: Ints | None,
+    margin: float,
+    reward_cost: float,
+    currency: str | None,
+    horizon: str,
+    level: float,
+    card_cost: tuple[float, ...] | None = None,
+    fan: pd.DataFrame | None = None,
+    checks: tuple[Check, ...] = (),
+) -> EconomicsResult:
+    """Set extra margin against extra rewards, per card handed out.
+
+    Args:
+        visits: Paid visits of each holder, shape ``(holders,)``.
+        rewards: Rewards taken by each holder.
+        arm_of: Arm position of each holder.
+        arms: Arm names, control first.
+        cluster: Cluster code of each holder, or None.
+        margin: Margin of one paid visit.
+        reward_cost: Cost of one reward.
+        currency: ISO 4217 code of both, or None.
+        horizon: Over which time, in words.
+        level: Level of every interval.
+        card_cost: Cost of handing out a card, per arm; nothing when None.
+        fan: Net value by arm and day, for the picture.
+        checks: Checks already made.
+
+    References:
+        Fieller (1954) for the break-even margin, a ratio of two differences of means.
+    """
+    prices = Prices(margin, reward_cost, card_cost or (0.0,) * len(arms), currency)
+    made = _Contrasts(arm_means(np.column_stack([visits, rewards]), arm_of, len(arms), cluster), level)
+    paper = [c - prices.card_cost[0] for c in prices.card_cost]
+    one_visit, one_reward = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+
+    def uplift(a: int) -> Estimate:
+        if margin <= 0:
+            return Estimate(math.nan, math.nan, math.nan, level, made.means.method, int(made.means.n[a]))
+        return made.estimate(a, reward_cost / margin * one_reward, message("visits"), paper[a] / margin)
+
+    others = range(1, len(arms))
+    return EconomicsResult(
+        arms=arms,
+        horizon=horizon,
+        margin=margin,
+        reward_cost=reward_cost,
+        level=level,
+        extra_visits=tuple(made.estimate(a, one_visit, message("visits")) for a in others),
+        extra_rewards=tuple(made.estimate(a, one_reward, message("rewards")) for a in others),
+        net=tuple(made.estimate(a, prices.weights, currency, -paper[a]) for a in others),
+        break_even=tuple(
+            made.ratio(a, reward_cost * one_reward, one_visit, currency, paper[a]) for a in others
+        ),
+        break_even_uplift=tuple(uplift(a) for a in others),
+        decision=_decision(made.means, prices, arms, level),
+        fan=fan,
+        currency=currency,
+        checks=checks,
+    )
+
+
+def fan_of_values(
+    visits: Floats,
+    rewards: Floats,
+    arm_of: Ints,
+    *,
+    days: Ints,
+    arms: tuple[str, ...],
+    cluster: Ints | None,
+    prices: Prices,
+    level: float,
+) -> pd.DataFrame:
+    """Return the net value per card by arm and day, with an interval for each of several levels.
+
+    Args:
+        visits: Visits of each holder up to each day, shape ``(holders, days)``.
+        rewards: Rewards likewise.
+        arm_of: Arm position of each holder.
+        days: Days since issue.
+        arms: Arm names, control first.
+        cluster: Cluster code of each holder, or None.
+        prices: Prices.
+        level: Level of the outermost band.
+
+    Returns:
+        arm, day, estimate, and low_NN, high_NN per level in percent.
+    """
+    levels = sorted({*FAN_LEVELS, level})
+    found = [
+        arm_means(np.column_stack([visits[:, k], rewards[:, k]]), arm_of, len(arms), cluster)
+        for k in range(len(days))
+    ]
+    rows = []
+    for a, arm in enumerate(arms):
+        for day, means in zip(days.tolist(), found, strict=True):
+            row: dict[str, object] = {"arm": arm, "day": day}
+            for share in levels:
+                e = _Contrasts(means, share).of_arm(a, prices.weights, None, -prices.card_cost[a])
+                name = f"{100 * share:.0f}"
+                row |= {"estimate": e.value, f"low_{name}": e.low, f"high_{name}": e.high}
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True, repr=False)
+class PulledForwardResult(CardResult):
+    """How much of the gain was kept later, and how much only came sooner.
+
+    Attributes:
+        arms: Arm names, control first.
+        by_day: Day since issue up to which the gain is counted.
+        until_day: Day since issue up to which holders are followed on.
+        level: Level of every interval.
+        gains: Extra visits per card by ``by_day``, per other arm.
+        given_back: Fewer visits per card than the control's after it (negative: still gaining).
+        kept: Extra visits per card by ``until_day``.
+        reward_gains: Extra rewards per card by ``by_day``.
+        rewards_given_back: Fewer rewards per card than the control's after it.
+        cost_pulled_forward: Cost per card of rewards the control takes later; None without a price.
+        net_early: Net value by ``by_day``; None without prices.
+        net_late: Net value by ``until_day``; None without prices.
+    """
+
+    title: ClassVar[str] = "What was kept, and what only came sooner"
+    finding: ClassVar[str] = "pulled-forward"
+
+    arms: tuple[str, ...]
+    by_day: int
+    until_day: int
+    level: float
+    gains: tuple[Estimate, ...]
+    given_back: tuple[Estimate, ...]
+    kept: tuple[Estimate, ...]
+    reward_gains: tuple[Estimate, ...]
+    rewards_given_back: tuple[Estimate, ...]
+    cost_pulled_forward: tuple[Estimate, ...] | None = None
+    net_early: tuple[Estimate, ...] | None = None
+    net_late: tuple[Estimate, ...] | None = None
+
+    def _headline(self) -> Estimate | None:
+        return self.given_back[0] if len(self.given_back) == 1 else None
+
+    def _rows(self) -> Iterable[Row]:
+        early = message("by day {day}", day=self.by_day)
+        late = message("from day {by} to day {until}", by=self.by_day, until=self.until_day)
+        whole = message("by day {day}", day=self.until_day)
+        for i, arm in enumerate(self.arms[1:]):
+            yield Row(message("extra visits per card"), self.gains[i], arm, early)
+            yield Row(message("visits given back per card"), self.given_back[i], arm, late)
+            yield Row(message("extra visits per card"), self.kept[i], arm, whole)
+            yield Row(message("extra rewards per card"), self.reward_gains[i], arm, early)
+            yield Row(message("rewards pulled forward per card"), self.rewards_given_back[i], arm, late)
+            if self.cost_pulled_forward is not None:
+                yield Row(message("cost of rewards pulled forward"), self.cost_pulled_forward[i], arm, late)
+            if self.net_early is not None and self.net_late is not None:
+                yield Row(message("net margin per card"), self.net_early[i], arm, early)
+                yield Row(message("net margin per card"), self.net_late[i], arm, whole)
+
+    def _verdict(self) -> str:
+        said = []
+        for arm, gain, back, kept in zip(self.arms[1:], self.gains, self.given_back, self.kept, strict=True):
+            fields = {
+                "arm": arm,
+                "by": self.by_day,
+                "until": self.until_day,
+                "gain": number(gain.value, signed=True),
+                "kept": number(kept.value, signed=True),
+                "back": number(back.value),
+                "interval": message(
+                    "{level} interval {low} to {high}",
+                    level=percent(back.level, digits=0),
+                    low=number(back.low, signed=True),
+                    high=number(back.high, signed=True),
+                ),
+            }
+            if back.low > 0:
+                said.append(
+                    message(
+                        "Of {arm}'s {gain} visits per card by day {by}, {back} only came sooner ({interval}): by day "
+                        "{until} {kept} are left.",
+                        **fields,
+                    )
+                )
+            elif back.high < 0:
+                said.append(
+                    message(
+                        "{arm} goes on gaining after day {by}: {gain} visits per card by then, {kept} by day {until}.",
+                        **fields,
+                    )
+                )
+            else:
+                said.append(
+                    message(
+                        "Whether {arm}'s {gain} visits per card by day {by} were only pulled forward is not settled: "
+                        "{back} were given back by day {until} ({interval}).",
+                        **fields,
+                    )
+                )
+        return " ".join(said)
+
+
+def pulled_forward(
+    visits: Floats,
+    rewards: Floats,
+    arm_of: Ints,
+    *,
+    arms: tuple[str, ...],
+    cluster: Ints | None,
+    by_day: int,
+    until_day: int,
+    prices: Prices | None,
+    level: float,
+    checks: tuple[Check, ...] = (),
+) -> PulledForwardResult:
+    """Split a gain into what is kept by a later day and what the control catches up on.
+
+    The arm's lead by ``by_day`` is real trade only as far as it is still there by ``until_day``:
+    what the control's holders buy more of in between is what the arm had pulled forward. The same
+    holds for rewards, whose cost would have come anyway, only later.
+
+    Args:
+        visits: Visits of each holder by ``by_day`` and by ``until_day``, shape ``(holders, 2)``.
+        rewards: Rewards likewise.
+        arm_of: Arm position of each holder.
+        arms: Arm names, control first.
+        cluster: Cluster code of each holder, or None.
+        by_day: Day up to which the gain is counted.
+        until_day: Day up to which holders are followed on.
+        prices: Prices, or None.
+        level: Level of every interval.
+        checks: Checks already made.
+    """
+    values = np.column_stack([visits, rewards])
+    made = _Contrasts(arm_means(values, arm_of, len(arms), cluster), level)
+    others = range(1, len(arms))
+
+    def each(weights: list[float], unit: str | None) -> tuple[Estimate, ...]:
+        return tuple(made.estimate(a, np.array(weights, dtype=float), unit) for a in others)
+
+    visit_unit, reward_unit = message("visits"), message("rewards")
+    money: dict[str, tuple[Estimate, ...]] = {}
+    if prices is not None:
+        m, r, paper = prices.margin, prices.reward_cost, prices.card_cost
+        money["cost_pulled_forward"] = each([0, 0, r, -r], prices.currency)
+        for name, w in (("net_early", [m, 0, -r, 0]), ("net_late", [0, m, 0, -r])):
+            money[name] = tuple(
+                made.estimate(a, np.array(w, dtype=float), prices.currency, paper[0] - paper[a])
+                for a in others
+            )
+    return PulledForwardResult(
+        arms=arms,
+        by_day=by_day,
+        until_day=until_day,
+        level=level,
+        gains=each([1, 0, 0, 0], visit_unit),
+        given_back=each([1, -1, 0, 0], visit_unit),
+        kept=each([0, 1, 0, 0], visit_unit),
+        reward_gains=each([0, 0, 1, 0], reward_unit),
+        rewards_given_back=each([0, 0, 1, -1], reward_unit),
+        checks=checks,
+        **money,
+    )
