@@ -10,9 +10,9 @@ import pandas as pd
 
 from loyalty_research.churn.followup import strata_of
 from loyalty_research.churn.groups import group_codes, joined_rows
-from loyalty_research.churn.intervals import require_events, where
+from loyalty_research.churn.intervals import cause_codes, require_events, where
 from loyalty_research.churn.words import covariate_words
-from loyalty_research.errors import ArgumentError, ContractError, listed
+from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message
 from loyalty_research.stats.gray import gray
@@ -112,7 +112,7 @@ def gray_test(
         Gray (1988), Annals of Statistics 16; R's ``cmprsk::cuminc``.
     """
     require_events(data, causes=True)
-    code = _codes(data, cause)
+    code = cause_codes(data, cause)
     if data.cluster is not None:
         raise ContractError(
             "Gray's test takes customers as independent; use fine_gray, which allows for clusters"
@@ -152,20 +152,6 @@ def gray_test(
         n=data.n_customers,
         checks=data.checks,
     )
-
-
-def _codes(data: ChurnData, cause: Any) -> NDArray[np.int64]:
-    """Return 0 for still there, 1 for the cause and 2 for any other."""
-    if data.causes is None:
-        raise ContractError(
-            "these data tell no causes of leaving apart; give event as 0, 1, 2, ... or as labels, or use logrank_test"
-        )
-    if cause not in data.cause_labels:
-        raise ArgumentError(f"there is no cause {cause!r}; the causes are {listed(data.cause_labels)}")
-    mine = data.cause_labels.index(cause) + 1
-    if not (data.causes == mine).any():
-        raise ContractError(f"nobody left for {cause!r}, so nothing can be tested")
-    return np.where(data.causes == 0, 0, np.where(data.causes == mine, 1, 2))
 
 
 def _strata(data: ChurnData, strata: str | list[str] | None) -> NDArray[np.int64] | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import ContractError, ImmortalTimeError, at_rows, listed
+from loyalty_research.errors import ArgumentError, ContractError, ImmortalTimeError, at_rows, listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Events",
+    "cause_codes",
     "check_ends",
     "check_intervals",
     "check_known",
@@ -282,6 +283,21 @@ def require_events(data: Followed, *, causes: bool = False) -> None:
             f"nobody left in {len(data.event):,} intervals: all are censored, so nothing can be estimated; "
             "follow for longer, or shorten the inactivity window"
         )
+
+
+def cause_codes(data: Followed, cause: Any) -> Ints:
+    """Return 0 for still there, 1 for the cause and 2 for any other; raise where nobody had it."""
+    if data.causes is None:
+        raise ContractError(
+            "these data tell no causes of leaving apart; give event as 0, 1, 2, ... or as labels, or use the method "
+            "for one event"
+        )
+    if cause not in data.cause_labels:
+        raise ArgumentError(f"there is no cause {cause!r}; the causes are {listed(data.cause_labels)}")
+    mine = data.cause_labels.index(cause) + 1
+    if not (data.causes == mine).any():
+        raise ContractError(f"nobody left for {cause!r}, so nothing can be estimated of it")
+    return np.where(data.causes == 0, 0, np.where(data.causes == mine, 1, 2))
 
 
 class Followed(Protocol):

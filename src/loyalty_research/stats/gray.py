@@ -118,7 +118,8 @@ class _Tables:
 
         def count(rows: NDArray[np.bool_]) -> Floats:
             own = None if mass is None else mass[rows]
-            return np.bincount(slot[rows], own, minlength=size).astype(np.float64)
+            counts: Floats = np.bincount(slot[rows], own, minlength=size).astype(np.float64)
+            return counts
 
         at_risk = np.array([np.cumsum(count(codes == g)[::-1])[::-1] for g in range(k)])
         mine = np.array([count((codes == g) & (code == 1)) for g in range(k)])

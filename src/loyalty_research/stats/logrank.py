@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from loyalty_research.errors import ArgumentError
-from loyalty_research.stats.survival import checked_columns, curve_from_counts, risk_counts
+from loyalty_research.stats.survival import checked_columns, curve_from_counts, mass_from, risk_counts
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -159,9 +159,9 @@ def _logrank_layer(
         if not rows.any():
             continue
         own_stop, own_mass = stop[rows], np.ones(int(rows.sum())) if mass is None else mass[rows]
-        by_n[:, g] = _mass_from(own_stop, own_mass, times, "left")
+        by_n[:, g] = mass_from(own_stop, own_mass, times)
         if start is not None:
-            by_n[:, g] -= _mass_from(start[rows], own_mass, times, "left")
+            by_n[:, g] -= mass_from(start[rows], own_mass, times)
         mine = happened[rows]
         by_d[:, g] = np.bincount(
             np.searchsorted(times, own_stop[mine]), weights=own_mass[mine], minlength=len(at)
@@ -172,14 +172,6 @@ def _logrank_layer(
     spread = w**2 * d * np.divide(n - d, n - 1, out=np.zeros_like(n), where=n > 1)
     covariance = np.diag((spread[:, None] * share).sum(0)) - (share * spread[:, None]).T @ share
     return (w[:, None] * by_d).sum(0), (w * d) @ share, covariance
-
-
-def _mass_from(ends: NDArray[Any], mass: Floats, times: Floats, side: Literal["left", "right"]) -> Floats:
-    """Return the mass of ``ends`` at or after each time."""
-    order = np.argsort(ends, kind="stable")
-    tail = np.concatenate([np.cumsum(mass[order][::-1])[::-1], [0.0]])
-    kept: Floats = tail[np.searchsorted(ends[order], times, side=side)]
-    return kept
 
 
 def _time_weights(

@@ -37,6 +37,7 @@ __all__ = [
     "curve_interval",
     "curve_quantile",
     "kaplan_meier",
+    "mass_from",
     "restricted_mean",
     "risk_counts",
     "step_interval",
@@ -237,6 +238,21 @@ def _counts_by_day(
     return RiskCounts(
         kept.astype(np.float64), at_risk[kept], events[kept], (ended - events)[kept], len(days), first
     )
+
+
+def mass_from(
+    ends: NDArray[Any], mass: Floats, times: Floats, *, side: Literal["left", "right"] = "left"
+) -> Floats:
+    """Return the mass of ``ends`` at or after each time, or with ``side="right"`` after it.
+
+    Examples:
+        >>> mass_from(np.array([1, 2, 2]), np.ones(3), np.array([2.0]))
+        array([2.])
+    """
+    order = np.argsort(ends, kind="stable")
+    tail = np.concatenate([np.cumsum(mass[order][::-1])[::-1], [0.0]])
+    kept: Floats = tail[np.searchsorted(ends[order], times, side=side)]
+    return kept
 
 
 def kaplan_meier(
