@@ -64,13 +64,13 @@ def test_numbers_are_cut_into_quarters(small):
 
 
 def test_what_cannot_be_split_is_refused(small, whole):
-    with pytest.raises(ArgumentError, match="by must be one of purchases, recency, cohort"):
-        customer_segments(small, by="tier")
+    with pytest.raises(ArgumentError, match="by must be one of purchases, recency, cohort, membership, tier"):
+        customer_segments(small, by="region")
     customers = pd.DataFrame({"customer_id": list("aab"), "region": list("xyz")})
     with pytest.raises(ContractError, match=r"1 row \(at position 1\) repeat a customer_id"):
         customer_segments(small, by="region", customers=customers)
-    with pytest.raises(ContractError, match="missing column tier"):
-        customer_segments(small, by="tier", customers=customers)
+    with pytest.raises(ContractError, match="missing column age"):
+        customer_segments(small, by="age", customers=customers)
     names = pd.DataFrame({"customer_id": whole.index, "name": [f"n{i}" for i in range(len(whole))]})
     with pytest.raises(ArgumentError, match="2,357 different values"):
         customer_segments(whole, by="name", customers=names)
@@ -92,4 +92,6 @@ def test_a_split_that_the_data_lack_gives_its_reason(small):
     assert found.verdict() == "Every segment is of too few customers to be shown."
     nothing, why = split_value(value, "tier")
     assert nothing is None
-    assert why.startswith("Value is not split by tier: by must be one of")
+    assert why == "Value is not split by tier: there is no memberships table."
+    nothing, why = split_value(value, "region")
+    assert why.startswith("Value is not split by region: by must be one of")

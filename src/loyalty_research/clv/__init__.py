@@ -4,32 +4,57 @@ from loyalty_research.clv._shares import Concentration, SegmentValue
 from loyalty_research.clv._study import MODELS, Study, study
 from loyalty_research.clv._tracking import Tracking, last_period, tracking
 from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy, frequency_bins, holdout_accuracy
-from loyalty_research.clv.segments import SEGMENTS, customer_segments, split_value
+from loyalty_research.clv.lift import DecileLift, decile_lift
+from loyalty_research.clv.nested import LikelihoodRatioTest, likelihood_ratio_test
+from loyalty_research.clv.payback import AcquisitionPayback, acquisition_payback
+from loyalty_research.clv.programme import MembersLost, ValueAtChurn, members_lost, value_at_churn
+from loyalty_research.clv.retention import (
+    RetentionSensitivity,
+    retention_multiplier,
+    retention_sensitivity,
+    retention_table,
+)
+from loyalty_research.clv.segments import MEMBERSHIP, SEGMENTS, customer_segments, split_value
 from loyalty_research.clv.spend import GammaGamma
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD, TransactionModel
 from loyalty_research.clv.value import LifetimeValue, customer_lifetime_value
 
 __all__ = [
+    "MEMBERSHIP",
     "MODELS",
     "SEGMENTS",
+    "AcquisitionPayback",
     "BetaGeoNBD",
     "Concentration",
+    "DecileLift",
     "FrequencyBins",
     "GammaGamma",
     "HoldoutAccuracy",
     "LifetimeValue",
+    "LikelihoodRatioTest",
+    "MembersLost",
     "ModifiedBetaGeoNBD",
     "ParetoNBD",
+    "RetentionSensitivity",
     "SegmentValue",
     "Study",
     "Tracking",
     "TransactionModel",
+    "ValueAtChurn",
+    "acquisition_payback",
     "customer_lifetime_value",
     "customer_segments",
+    "decile_lift",
     "frequency_bins",
     "holdout_accuracy",
     "last_period",
+    "likelihood_ratio_test",
+    "members_lost",
+    "retention_multiplier",
+    "retention_sensitivity",
+    "retention_table",
     "split_value",
     "study",
     "tracking",
+    "value_at_churn",
 ]

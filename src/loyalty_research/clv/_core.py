@@ -66,10 +66,15 @@ class Core:
     def conditional(
         self, parameters: Parameters, x: Array, recency: Array, T: Array, panels: Discounting
     ) -> Array:
-        """Return discounted expected purchases after T of each row, shape (n,).
+        """Return discounted expected purchases after T of each row, shape (n,)."""
+        live = self.live(parameters, x, T, panels)
+        return np.asarray(self.alive(parameters, x, recency, T) * live, dtype=float)
 
-        What a live customer will buy depends on x, T and the parameters alone, so it is worked out
-        once for each distinct combination and P(alive) once for each row.
+    def live(self, parameters: Parameters, x: Array, T: Array, panels: Discounting) -> Array:
+        """Return discounted expected purchases after T of rows known to be alive at T, shape (n,).
+
+        They depend on x, T and the parameters alone, so they are worked out once for each distinct
+        combination.
         """
         differing = [np.asarray(v) for v in parameters if np.ndim(v)]
         first, where = group_rows(x, T, *differing)
@@ -81,7 +86,7 @@ class Core:
             factors=panels.factors,
             decay=panels.decay,
         )
-        return np.asarray(self.alive(parameters, x, recency, T) * ahead[where], dtype=float)
+        return np.asarray(ahead[where], dtype=float)
 
 
 def jacobian(function: Callable[[Array], Any], theta: Array, *, step: float = 1e-4) -> Array:

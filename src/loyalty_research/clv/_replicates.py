@@ -61,7 +61,7 @@ def replicate(
     Args:
         transactions: Fitted model of purchases.
         spend: Fitted model of spend.
-        histories: frequency, recency, T of the customers, each of shape (n,).
+        histories: frequency, recency, T and coded covariates of the customers, each of shape (n,).
         mean: Their mean spend, shape (n,).
         covariance: Of the log parameters of both, shape (k, k).
         intervals: ``"delta"``, ``"draws"`` or ``"bootstrap"``.
@@ -86,6 +86,10 @@ def replicate(
         raise ArgumentError(f'intervals="{intervals}" needs a seed=, so that the limits can be repeated')
     generator = np.random.default_rng(seed)
     if intervals == "bootstrap":
+        if len(histories) > 3:
+            raise ArgumentError(
+                'intervals="bootstrap" refits models without covariates; use intervals="draws" or "delta"'
+            )
         return _bootstrap(transactions, spend, histories, mean, generator, size)
     theta = np.concatenate([transactions.log_params, spend.log_params])
     drawn = np.exp(generator.multivariate_normal(theta, covariance, size=size, method="cholesky"))
@@ -131,6 +135,7 @@ def _bootstrap(
     time, money = float(counts @ parts[2] / counts.sum()), float(counts[kept] @ parts[3][kept])
     money /= float(counts[kept].sum())
     units = np.ones(len(transactions.names))
+    time = time if transactions.core.times else 1.0
     units[list(transactions.core.times)] = time
     found, lost = [], 0
     for _ in range(size):

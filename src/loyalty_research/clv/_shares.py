@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["Concentration", "SegmentValue", "concentrate", "split_segments"]
+__all__ = ["Concentration", "SegmentValue", "concentrate", "large_enough", "split_segments"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -142,6 +142,18 @@ def _share(value: float, slope: Array, covariance: Array, *, level: float, n: in
     return Estimate(value, low, high, level, "delta method, logit scale", n)
 
 
+def large_enough(counts: Sequence[int], minimum: int) -> list[bool]:
+    """Say which groups may be shown when the total over all of them is known.
+
+    Args:
+        counts: Customers of each group.
+        minimum: Customers from which a group is shown.
+    """
+    frame = pd.DataFrame({"customers": list(counts)})
+    kept = suppress_small_cells(frame, count="customers", minimum=minimum)["customers"].notna()
+    return [bool(keep) for keep in kept]
+
+
 def split_segments(
     rows: Sequence[tuple[str, Estimate, Estimate]], overall: Estimate, *, minimum: int
 ) -> SegmentValue:
@@ -152,8 +164,7 @@ def split_segments(
         overall: Total over all segments.
         minimum: Customers from which a segment is shown.
     """
-    counts = pd.DataFrame({"customers": [total.n for _, total, _ in rows]})
-    kept = suppress_small_cells(counts, count="customers", minimum=minimum)["customers"].notna()
+    kept = large_enough([total.n for _, total, _ in rows], minimum)
     shown = tuple(row for row, keep in zip(rows, kept, strict=True) if keep)
     return SegmentValue(shown, overall=overall, names=tuple(name for name, _, _ in rows))
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._intervals import relative_bias
+from loyalty_research.clv._kinds import require_purchases
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
@@ -97,8 +98,9 @@ def _calendar(
 
 
 def _model_days(model: TransactionModel) -> float:
-    unit = model.require_fitted().unit_
-    if unit not in _DAYS:
+    require_purchases(model)
+    unit = model.unit_
+    if unit is None or unit not in _DAYS:
         raise ArgumentError(
             f"dates need the model's time unit: fit with unit='W' or unit='D'; it is {unit!r}"
         )

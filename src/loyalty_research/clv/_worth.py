@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.clv._core import Core
+    from loyalty_research.clv.transactions import TransactionModel
 
     Array = NDArray[Any]
 
@@ -59,20 +59,16 @@ class Worth:
     """Customers whose future is valued.
 
     Attributes:
-        core: Numbers of the model of purchases.
-        x: Repeat purchases of each distinct history, shape (g,).
-        recency: Time of the last one, shape (g,).
-        T: Time observed, shape (g,).
+        model: The model of purchases.
+        rows: frequency, recency, T and coded covariates of each distinct history, each of shape (g,).
         where: History of each customer, shape (n,).
         spent: What each customer spent on repeat purchases, shape (n,).
         panels: How future purchases are weighted.
         margin: Share of spend that is kept.
     """
 
-    core: Core
-    x: Array
-    recency: Array
-    T: Array
+    model: TransactionModel
+    rows: tuple[Array, ...]
     where: Array
     spent: Array
     panels: Discounting
@@ -86,21 +82,18 @@ class Worth:
             panels: Instead of the own ones.
             stayed: Take every customer for alive.
         """
-        own = parameters[: len(self.core.names)]
+        own = self.model.row_parameters(parameters[: len(self.model.names)], self.rows[3:])
         use = self.panels if panels is None else panels
-        if not stayed:
-            return self.core.conditional(own, self.x, self.recency, self.T, use)
-        first, where = group_rows(self.x, self.T)
-        ahead = self.core.purchases(
-            own, self.x[first], self.T[first], edges=use.edges, factors=use.factors, decay=use.decay
-        )
-        return np.asarray(ahead[where], dtype=float)
+        x, recency, T = self.rows[:3]
+        if stayed:
+            return self.model.core.live(own, x, T, use)
+        return self.model.core.conditional(own, x, recency, T, use)
 
     def spend(self, parameters: Array) -> Array:
         """Return each customer's expected spend per purchase, shape (n,)."""
-        x = self.x[self.where]
+        x = self.rows[0][self.where]
         mean = np.divide(self.spent, x, out=np.zeros(len(x)), where=x > 0)
-        return _gamma_gamma.conditional_mean(parameters[len(self.core.names) :], x, mean)
+        return _gamma_gamma.conditional_mean(parameters[len(self.model.names) :], x, mean)
 
     def customers(self, parameters: Array) -> Array:
         """Return each customer's expected value, shape (n,)."""
@@ -113,7 +106,7 @@ class Worth:
             labels: Segment of each customer, 0 to ``count`` - 1, shape (n,).
             count: Number of segments.
         """
-        histories = len(self.x)
+        histories = len(self.rows[0])
         place = labels.astype(np.int64) * histories + self.where
         size = np.bincount(place, minlength=count * histories)
         spent = np.bincount(place, weights=self.spent, minlength=count * histories)
@@ -127,9 +120,9 @@ class Worth:
             cells: The segments.
             ahead: Purchases of each history; by default those of :meth:`ahead`.
         """
-        p, q, v = (float(value) for value in parameters[len(self.core.names) :])
+        p, q, v = (float(value) for value in parameters[len(self.model.names) :])
         bought = self.ahead(parameters) if ahead is None else ahead
-        freedom = p * self.x + q - 1
+        freedom = p * self.rows[0] + q - 1
         endless = freedom <= 0
         each = self.margin * bought * p / np.where(endless, np.inf, freedom)
         out = np.asarray(cells.size @ (each * v) + cells.spent @ each, dtype=float)
@@ -138,13 +131,10 @@ class Worth:
 
     def part(self, rows: slice) -> Worth:
         """Return some of the customers, alone."""
-        first, where = group_rows(*(column[self.where[rows]] for column in (self.x, self.recency, self.T)))
-        chosen = self.where[rows][first]
+        present, where = np.unique(self.where[rows], return_inverse=True)
         return Worth(
-            self.core,
-            self.x[chosen],
-            self.recency[chosen],
-            self.T[chosen],
+            self.model,
+            tuple(column[present] for column in self.rows),
             where=where,
             spent=self.spent[rows],
             panels=self.panels,
@@ -153,26 +143,23 @@ class Worth:
 
 
 def worth_of(
-    core: Core, histories: Sequence[Array], mean: Array, *, panels: Discounting, margin: float
+    model: TransactionModel, columns: Sequence[Array], mean: Array, *, panels: Discounting, margin: float
 ) -> Worth:
     """Return customers ready to be valued.
 
     Args:
-        core: Numbers of the model of purchases.
-        histories: frequency, recency and T, each of shape (n,).
+        model: The fitted model of purchases.
+        columns: frequency, recency, T and coded covariates, each of shape (n,).
         mean: Mean spend per repeat purchase, shape (n,).
         panels: How future purchases are weighted.
         margin: Share of spend that is kept.
     """
-    x, recency, T = histories
-    first, where = group_rows(x, recency, T)
+    first, where = group_rows(*columns)
     return Worth(
-        core,
-        x[first],
-        recency[first],
-        T[first],
+        model,
+        tuple(column[first] for column in columns),
         where=where,
-        spent=np.where(x > 0, x * mean, 0.0),
+        spent=np.where(columns[0] > 0, columns[0] * mean, 0.0),
         panels=panels,
         margin=margin,
     )

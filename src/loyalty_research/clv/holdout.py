@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from loyalty_research.clv._frames import columns, histories_of, refuse_rows
+from loyalty_research.clv._frames import columns, count_rows, fingerprint, histories_of, refuse_rows
 from loyalty_research.clv._intervals import mean_estimate, relative_bias
+from loyalty_research.clv._kinds import require_purchases, require_spend
 from loyalty_research.errors import ArgumentError, ContractError, at_rows
-from loyalty_research.estimates import Estimate, Result, Row, check_level
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
 
 if TYPE_CHECKING:
@@ -26,7 +27,15 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["FrequencyBins", "HoldoutAccuracy", "frequency_bins", "holdout_accuracy"]
+__all__ = [
+    "FrequencyBins",
+    "HoldoutAccuracy",
+    "benchmark_of",
+    "frequency_bins",
+    "holdout_accuracy",
+    "holdout_of",
+    "revenue_of",
+]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -108,7 +117,7 @@ def frequency_bins(model: TransactionModel, df: pd.DataFrame, *, most: int = 7) 
     """
     if not (isinstance(most, int) and most >= 1):
         raise ArgumentError(f"most must be a whole number of at least 1; got {most!r}")
-    model.require_fitted()
+    require_purchases(model)
     x, _, T = histories_of(df, unit=model.unit_)
     lengths, customers = np.unique(T, return_counts=True)
     expected = [
@@ -208,7 +217,17 @@ class HoldoutAccuracy(Result):
         return conditional_expectation(self.by_frequency, ax=ax)
 
 
-def _benchmark(df: pd.DataFrame, given: pd.Series[float] | None, duration: float) -> tuple[Array, str]:
+def benchmark_of(df: pd.DataFrame, given: pd.Series[float] | None, duration: float) -> tuple[Array, str]:
+    """Return the simple forecast of each customer, and its name.
+
+    Args:
+        df: The summary.
+        given: Forecasts on its index, or None for the customer's own calibration rate.
+        duration: Length of the holdout.
+
+    Raises:
+        ContractError: When a customer has no forecast or an index is not unique.
+    """
     if given is None:
         x, _, T = histories_of(df)
         rate = np.divide(x, T, out=np.zeros_like(x), where=T > 0)
@@ -220,6 +239,51 @@ def _benchmark(df: pd.DataFrame, given: pd.Series[float] | None, duration: float
     if missing:
         raise ContractError(f"benchmark: no forecast for {at_rows(missing)} of the summary")
     return matched, message("last period carried forward")
+
+
+def holdout_of(df: pd.DataFrame) -> tuple[Array, float]:
+    """Return holdout purchases of each customer, shape (n,), and the length of the holdout.
+
+    Raises:
+        ContractError: When a holdout column is missing or breaks the rules.
+        ArgumentError: When holdout durations differ between customers.
+    """
+    actual, durations = columns(df, ("frequency_holdout", "duration_holdout"))
+    refuse_rows(
+        ~(np.isfinite(actual) & (actual >= 0)),
+        column="frequency_holdout",
+        rule="missing or negative values",
+        mend="make the summary with summaries.purchases(..., calibration_end=)",
+    )
+    if not (np.isfinite(durations).all() and np.ptp(durations) == 0 and durations[0] > 0):
+        raise ArgumentError("duration_holdout must be one positive length, the same for every customer")
+    return actual, float(durations[0])
+
+
+def revenue_of(
+    spend_model: GammaGamma, df: pd.DataFrame, expected: Array, actual: Array
+) -> tuple[Array, Array]:
+    """Return each customer's expected and actual holdout revenue, each of shape (n,).
+
+    Raises:
+        ContractError: When monetary_value_holdout is missing.
+    """
+    (each,) = columns(df, ("monetary_value_holdout",))
+    earned = np.where(actual > 0, actual * np.nan_to_num(each), 0.0)
+    return expected * spend_model.conditional_expected_spend(df).to_numpy(), earned
+
+
+def _same_customers(model: TransactionModel, df: pd.DataFrame) -> Check:
+    """Say whether the model was fitted on exactly these calibration histories."""
+    parts, counts = count_rows(None, *histories_of(df))
+    name = message("Fitted on the calibration days of these customers")
+    if fingerprint(*parts, counts) == model.fingerprint_:
+        return Check(name, "passed", message("the holdout was not shown to the model"))
+    detail = message(
+        "the model was fitted on other histories; where those reach into the holdout, it has seen what it is "
+        "asked for and looks better than it is"
+    )
+    return Check(name, "warning", detail)
 
 
 def holdout_accuracy(
@@ -268,20 +332,13 @@ def holdout_accuracy(
         1.37 against 1.83 purchases per customer.
     """
     check_level(level)
-    model.require_fitted()
+    require_purchases(model)
+    if spend_model is not None:
+        require_spend(spend_model)
     x, _, _ = histories_of(df, unit=model.unit_)
-    actual, durations = columns(df, ("frequency_holdout", "duration_holdout"))
-    refuse_rows(
-        ~(np.isfinite(actual) & (actual >= 0)),
-        column="frequency_holdout",
-        rule="missing or negative values",
-        mend="make the summary with summaries.purchases(..., calibration_end=)",
-    )
-    if not (np.isfinite(durations).all() and np.ptp(durations) == 0 and durations[0] > 0):
-        raise ArgumentError("duration_holdout must be one positive length, the same for every customer")
-    duration = float(durations[0])
+    actual, duration = holdout_of(df)
     expected = model.conditional_expected_purchases(duration, df).to_numpy()
-    naive, name = _benchmark(df, benchmark, duration)
+    naive, name = benchmark_of(df, benchmark, duration)
     errors, others = expected - actual, naive - actual
     return HoldoutAccuracy(
         total_actual=float(actual.sum()),
@@ -294,6 +351,7 @@ def holdout_accuracy(
         by_frequency=_by_frequency(x, actual, expected, naive, most=most, level=level),
         benchmark=name,
         revenue=None if spend_model is None else _revenue(spend_model, df, expected, actual, level),
+        checks=(_same_customers(model, df),),
     )
 
 
@@ -323,7 +381,5 @@ def _by_frequency(
 def _revenue(
     spend_model: GammaGamma, df: pd.DataFrame, expected: Array, actual: Array, level: float
 ) -> tuple[float, float, Estimate]:
-    (each,) = columns(df, ("monetary_value_holdout",))
-    earned = np.where(actual > 0, actual * np.nan_to_num(each), 0.0)
-    forecast = expected * spend_model.conditional_expected_spend(df).to_numpy()
+    forecast, earned = revenue_of(spend_model, df, expected, actual)
     return float(earned.sum()), float(forecast.sum()), relative_bias(forecast, earned, level)

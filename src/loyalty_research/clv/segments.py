@@ -9,6 +9,7 @@ import pandas as pd
 
 from loyalty_research.clv._discount import YEAR
 from loyalty_research.clv._frames import histories_of, unit_of
+from loyalty_research.clv._members import membership_labels, tier_labels
 from loyalty_research.data.customers import customer_column
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.i18n import message
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from loyalty_research.clv._shares import SegmentValue
     from loyalty_research.clv.value import LifetimeValue
 
-__all__ = ["SEGMENTS", "customer_segments", "split_value"]
+__all__ = ["MEMBERSHIP", "SEGMENTS", "customer_segments", "split_value"]
 
 _MOST = 20  # labels beyond this make no readable table
 
@@ -97,23 +98,38 @@ SEGMENTS: dict[str, Callable[[pd.DataFrame], pd.Series[Any]]] = {
 """Segments that every summary has: by purchase days, by time since the last one, by first quarter."""
 
 
+MEMBERSHIP: dict[str, Callable[[pd.DataFrame, pd.DataFrame | None], pd.Series[Any]]] = {
+    "membership": membership_labels,
+    "tier": tier_labels,
+}
+"""Segments that the memberships table gives: member, former or never; and the tier."""
+
+
 def customer_segments(
-    df: pd.DataFrame, *, by: str = "purchases", customers: pd.DataFrame | None = None
+    df: pd.DataFrame,
+    *,
+    by: str = "purchases",
+    customers: pd.DataFrame | None = None,
+    memberships: pd.DataFrame | None = None,
 ) -> pd.Series[Any]:
     """Label each customer for a split by segment.
 
     Args:
         df: What ``summaries.purchases`` returned, indexed by ``customer_id``.
         by: ``"purchases"`` (purchase days so far), ``"recency"`` (time since the last one),
-            ``"cohort"`` (quarter of the first one), or a column of ``customers``.
+            ``"cohort"`` (quarter of the first one), ``"membership"`` or ``"tier"`` (on the last day
+            observed, from ``memberships``), or a column of ``customers``.
         customers: A table with ``customer_id`` and the column; customers without a value are
             labelled ``"unknown"``. Numbers with many values are cut into quarters.
+        memberships: A table with ``customer_id``, ``valid_from``, ``valid_to`` and, for tiers,
+            ``tier``.
 
     Returns:
         Categorical labels on ``df.index``, in their natural order.
 
     Raises:
-        ContractError: When the column is missing, or a customer appears twice in ``customers``.
+        ContractError: When the table or the column is missing, or a customer appears twice in
+            ``customers``.
         ArgumentError: When what a built-in segment needs is not in ``df.attrs``, or a column of
             text has more than 20 values.
 
@@ -123,11 +139,13 @@ def customer_segments(
         >>> customer_segments(summary).tolist()
         ['bought once', '6 to 10 purchases']
     """
+    if by in MEMBERSHIP and (customers is None or by not in customers.columns):
+        return MEMBERSHIP[by](df, memberships)
     if customers is None or by in SEGMENTS:
         if by not in SEGMENTS:
             raise ArgumentError(
-                f"by must be one of {', '.join(SEGMENTS)}, or a column of the customers table; got {by!r} "
-                f"and no such table"
+                f"by must be one of {', '.join((*SEGMENTS, *MEMBERSHIP))}, or a column of the customers "
+                f"table; got {by!r} and no such table"
             )
         return SEGMENTS[by](df)
     if by == "customer_id":
@@ -137,7 +155,11 @@ def customer_segments(
 
 
 def split_value(
-    value: LifetimeValue, by: str, *, customers: pd.DataFrame | None = None
+    value: LifetimeValue,
+    by: str,
+    *,
+    customers: pd.DataFrame | None = None,
+    memberships: pd.DataFrame | None = None,
 ) -> tuple[SegmentValue | None, str]:
     """Split value by a segment where the data have it, and say why where they do not.
 
@@ -145,12 +167,13 @@ def split_value(
         value: What ``customer_lifetime_value`` returned.
         by: A built-in segment or a column of ``customers``.
         customers: The customers table, or None.
+        memberships: The memberships table, or None.
 
     Returns:
         The split and an empty string, or None and the reason.
     """
     try:
-        labels = customer_segments(value.summary, by=by, customers=customers)
+        labels = customer_segments(value.summary, by=by, customers=customers, memberships=memberships)
     except (ArgumentError, ContractError) as reason:
         return None, message("Value is not split by {by}: {reason}.", by=by, reason=reason)
     return value.by(labels), ""

@@ -13,7 +13,6 @@ import pandas as pd
 from loyalty_research.clv._core import jacobian
 from loyalty_research.clv._discount import YEAR, discounting
 from loyalty_research.clv._fitted import log_interval
-from loyalty_research.clv._frames import histories_of
 from loyalty_research.clv._kinds import require_models
 from loyalty_research.clv._replicates import replicate
 from loyalty_research.clv._shares import concentrate, split_segments
@@ -234,7 +233,7 @@ class LifetimeValue(Result):
             ContractError: When a customer has no label or the lengths differ.
             ArgumentError: When ``minimum`` is below 1.
         """
-        labels = self._labels(segment)
+        labels = self.labels(segment)
         codes, count = np.asarray(labels.codes), len(labels.categories)
         sizes = np.bincount(codes, minlength=count)
         cells = self.worth.cells(codes, count)
@@ -250,7 +249,15 @@ class LifetimeValue(Result):
         ]
         return split_segments(rows, self.total, minimum=minimum)
 
-    def _labels(self, segment: str | ArrayLike | pd.Series[Any]) -> pd.Categorical:
+    def labels(self, segment: str | ArrayLike | pd.Series[Any]) -> pd.Categorical:
+        """Return the label of each customer, in the order of the summary.
+
+        Args:
+            segment: As :meth:`by` takes it.
+
+        Raises:
+            ContractError: When a customer has no label or the lengths differ.
+        """
         index = self.customers.index
         if isinstance(segment, str):
             if segment not in self.summary.columns:
@@ -394,8 +401,8 @@ def _unit_name(unit: str) -> str:
 def _outcomes(result: LifetimeValue, generator: np.random.Generator, draws: int) -> Array:
     """Draw total discounted margins, shape (draws,)."""
     transactions = result.models[0]
-    x, recency, T = histories_of(result.summary, unit=transactions.unit_)
-    mean = np.where(x > 0, result.summary["monetary_value"].to_numpy(dtype=float), 0.0)
+    x, recency, T, *traits = transactions.histories(result.summary)
+    spent = result.worth.spent
     count = len(transactions.names)
     t = float(result.horizon or 0)
     if result.replicates is None:
@@ -411,10 +418,11 @@ def _outcomes(result: LifetimeValue, generator: np.random.Generator, draws: int)
     )
     totals = np.empty(draws)
     for draw, values in enumerate(parameters):
-        bought = transactions.core.simulate(generator, values[:count], x, recency, T, t)
+        own = transactions.row_parameters(values[:count], traits)
+        bought = transactions.core.simulate(generator, own, x, recency, T, t)
         some = np.flatnonzero(bought)
         p, q, v = values[count:]
-        scale = generator.gamma(q + p * x[some]) / (v + (x * mean)[some])
+        scale = generator.gamma(q + p * x[some]) / (v + spent[some])
         worth = generator.gamma(p * bought[some]) / scale
         totals[draw] = discount[some] @ worth
     return result.margin * totals
@@ -502,7 +510,7 @@ def customer_lifetime_value(
         periods_per_year=periods_per_year,
         unit=transactions_model.unit_,
     )
-    histories = histories_of(df, unit=transactions_model.unit_)
+    histories = transactions_model.histories(df)
     spend = spend_model.conditional_expected_spend(df)
     mean = np.nan_to_num(df["monetary_value"].to_numpy(dtype=float, na_value=np.nan))
     theta = np.concatenate([transactions_model.log_params, spend_model.log_params])
@@ -520,7 +528,7 @@ def customer_lifetime_value(
         seed=seed,
         replicates=replicates,
     )
-    worth = worth_of(transactions_model.core, histories, mean, panels=panels, margin=margin)
+    worth = worth_of(transactions_model, histories, mean, panels=panels, margin=margin)
     bought = worth.ahead(np.exp(theta))[worth.where]
     customers = pd.DataFrame(
         {

@@ -1,0 +1,280 @@
+"""Retention: what keeping more customers would be worth, by the formula and by the fitted model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from loyalty_research.clv._discount import YEAR, Discounting, check_annual_rate
+from loyalty_research.clv._worth import thinned
+from loyalty_research.errors import ArgumentError
+from loyalty_research.estimates import Estimate, Result, Row
+from loyalty_research.i18n import message, number, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from matplotlib.axes import Axes
+    from numpy.typing import NDArray
+
+    from loyalty_research.clv.value import LifetimeValue
+
+    Array = NDArray[Any]
+
+__all__ = ["RetentionSensitivity", "retention_multiplier", "retention_sensitivity", "retention_table"]
+
+
+def retention_multiplier(retention: float, *, annual_discount_rate: float, points: float = 0.05) -> float:
+    """Return the factor on lifetime value when yearly retention rises by some points, by the formula.
+
+    With a constant margin m a year and constant retention r, value is m (1 + d)/(1 + d - r), so the
+    factor is (1 + d - r)/(1 + d - r - points). It holds for all the future and equal customers only.
+
+    Args:
+        retention: Share of customers kept from year to year.
+        annual_discount_rate: Effective annual rate d.
+        points: Rise in retention, as a fraction.
+
+    Raises:
+        ArgumentError: When a share is out of range, or retention would reach 1 + d.
+
+    Examples:
+        >>> round(retention_multiplier(0.85, annual_discount_rate=0.1), 2)
+        1.25
+
+    References:
+        Reichheld and Sasser (1990), Zero Defections: Quality Comes to Services, Harvard Business
+        Review 68(5), for the claim; Gupta and Lehmann (2003), Customers as Assets, Journal of
+        Interactive Marketing 17(1), for the formula.
+    """
+    rate = check_annual_rate(annual_discount_rate)
+    if not (0 <= retention <= 1 and 0 < points <= 1):
+        raise ArgumentError(
+            f"retention and points must be shares from 0 to 1; got {retention!r} and {points!r}"
+        )
+    left = 1 + rate - retention
+    if retention + points > 1 or not left - points > 1e-12:
+        raise ArgumentError(
+            f"retention cannot rise from {percent(retention)} by {points * 100:g} points: it would pass 100%, or value "
+            "would be endless; take a lower retention or a higher discount rate"
+        )
+    return left / (left - points)
+
+
+def retention_table(
+    *,
+    retentions: Sequence[float] = (0.6, 0.7, 0.8, 0.85, 0.9),
+    annual_discount_rates: Sequence[float] = (0.0, 0.1, 0.2),
+    points: float = 0.05,
+) -> pd.DataFrame:
+    """Tabulate what the formula says of a rise in retention, which the claim of 25 to 100% rests on.
+
+    Args:
+        retentions: Yearly retention today, one row each.
+        annual_discount_rates: One column each.
+        points: Rise in retention, as a fraction.
+
+    Returns:
+        Gain in value as a fraction; the index is retention, the columns are discount rates. NaN where
+        value would be endless or retention pass 100%.
+
+    Raises:
+        ArgumentError: When a share is out of range.
+
+    Examples:
+        >>> retention_table(retentions=[0.8, 0.85, 0.9], annual_discount_rates=[0, 0.1]).round(2)
+        annual_discount_rate   0.0   0.1
+        retention
+        0.80                  0.33  0.20
+        0.85                  0.50  0.25
+        0.90                  1.00  0.33
+    """
+
+    def gain(retention: float, rate: float) -> float:
+        if retention + points > 1 or not 1 + rate - retention - points > 1e-12:
+            return math.nan
+        return retention_multiplier(retention, annual_discount_rate=rate, points=points) - 1
+
+    return pd.DataFrame(
+        [[gain(r, check_annual_rate(d)) for d in annual_discount_rates] for r in retentions],
+        index=pd.Index(retentions, name="retention"),
+        columns=pd.Index(annual_discount_rates, name="annual_discount_rate"),
+    )
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class RetentionSensitivity(Result):
+    """What a rise in retention would be worth: by the fitted model, and by the formula.
+
+    Attributes:
+        retention: Share of what today's live customers buy that is still bought a year later.
+        points: Rise looked at.
+        kept: Share of departures that still happen when retention has risen.
+        gain: Gain in expected value of today's customers, a fraction.
+        formula: Gain by the formula at the same retention, NaN where it has none.
+        horizon: Length of time ahead in ``unit``, or None.
+        unit: ``"D"`` or ``"W"``.
+        curve: ``points``, ``model`` and ``formula``: gains for smaller and larger rises.
+    """
+
+    title: ClassVar[str] = "What a rise in retention would be worth"
+
+    retention: Estimate
+    points: float
+    kept: float
+    gain: Estimate
+    formula: float
+    horizon: float | None
+    unit: str
+    curve: pd.DataFrame
+
+    def _rows(self) -> Iterable[Row]:
+        yield Row("retention in a year", self.retention, estimand=message("share of purchasing kept"))
+        yield Row("gain in value", self.gain, estimand=message("fitted model, departures thinned"))
+        plain = Estimate(
+            self.formula, math.nan, math.nan, self.gain.level, "formula", self.gain.n, unit="fraction"
+        )
+        yield Row("gain in value", plain, estimand=message("(1 + d - r)/(1 + d - r - points) - 1"))
+
+    def _verdict(self) -> str:
+        said = message(
+            "Of what customers still there buy now, {retention} will still be bought in a year. If {points} points "
+            "more stayed, today's customers would be worth {gain} more ({interval}).",
+            retention=self.retention.format(),
+            points=number(100 * self.points, digits=0 if round(100 * self.points, 9) % 1 == 0 else 1),
+            gain=self.gain.format(),
+            interval=self.gain.interval(),
+        )
+        if math.isnan(self.formula):
+            return said
+        return message(
+            "{said} The usual formula, which looks at all the future and at customers who are all alike, "
+            "says {formula}.",
+            said=said,
+            formula=percent(self.formula),
+        )
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the gain against the rise in retention, by the model and by the formula."""
+        from loyalty_research.plots.clv_programme import retention_gain
+
+        return retention_gain(self.curve, ax=ax, points=self.points)
+
+
+def retention_sensitivity(value: LifetimeValue, *, points: float = 0.05) -> RetentionSensitivity:
+    """Ask the fitted model what keeping more customers would be worth.
+
+    Retention is measured where the money is: of what live customers are expected to spend at the
+    moment, the share they are still expected to spend a year later. It is then raised by ``points``
+    by preventing the same share of everybody's departures from now on; nobody buys more often, and
+    nobody comes back. That somebody can bring this about, and at what cost, is not in the figure.
+
+    Args:
+        value: What :func:`customer_lifetime_value` returned.
+        points: Rise in retention, as a fraction.
+
+    Raises:
+        ArgumentError: When ``points`` is no share, or retention would pass 100%.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from loyalty_research.clv import BetaGeoNBD, GammaGamma, customer_lifetime_value
+        >>> summary = pd.DataFrame({
+        ...     "frequency": [0, 1, 3, 0, 2, 6, 0, 1, 0, 4],
+        ...     "recency": [0, 10, 30, 0, 8, 37, 0, 2, 0, 20],
+        ...     "T": [38, 38, 35, 30, 38, 38, 25, 30, 20, 33],
+        ...     "monetary_value": [0, 20, 35, 0, 28, 40, 0, 22, 0, 31],
+        ... })
+        >>> value = customer_lifetime_value(
+        ...     BetaGeoNBD(penalizer=0.1).fit(summary, unit="W"), GammaGamma(penalizer=0.1).fit(summary),
+        ...     summary, horizon=52, annual_discount_rate=0.1)
+        >>> found = retention_sensitivity(value)
+        >>> round(found.retention.value, 2), round(found.gain.value, 3)
+        (0.7, 0.04)
+    """
+    if not 0 < points < 1:
+        raise ArgumentError(f"points must be a share between 0 and 1, such as 0.05; got {points!r}")
+    question = _Thinning(value)
+    at = np.exp(value.theta)
+    now = question.retention(at)
+    if now + points >= 1:
+        raise ArgumentError(
+            f"retention is {percent(now)}, so it cannot rise by {points * 100:g} points; take fewer points"
+        )
+    size = [len(value.customers)]
+    odds = value.estimates(lambda p: np.array([1 / (1 / question.retention(p) - 1)]), size)[0]
+    gain = value.estimates(lambda p: np.array([question.gain(p, points)]), size, unit="fraction")[0]
+    rises = [r for r in points * np.array([0.2, 0.4, 0.6, 0.8, 1, 1.5, 2]) if now + r < 1]
+    rate = value.annual_discount_rate
+    curve = pd.DataFrame(
+        [(0.0, 0.0, 0.0), *((r, question.gain(at, r), _formula(now, rate, r)) for r in rises)],
+        columns=["points", "model", "formula"],
+    )
+    return RetentionSensitivity(
+        _share_of(odds),
+        points=float(points),
+        kept=question.kept(at, points),
+        gain=gain,
+        formula=_formula(now, rate, points),
+        horizon=value.horizon,
+        unit=value.unit,
+        curve=curve,
+    )
+
+
+def _share_of(odds: Estimate) -> Estimate:
+    """Turn odds into a share, limits included, so that these stay below 1."""
+    value, low, high = (1 / (1 + 1 / v) if v > 0 else math.nan for v in (odds.value, odds.low, odds.high))
+    method = odds.method.replace("log scale", "logit scale")
+    return Estimate(value, low, high, odds.level, method, odds.n, unit="fraction")
+
+
+def _formula(retention: float, rate: float, points: float) -> float:
+    frame = retention_table(retentions=[retention], annual_discount_rates=[rate], points=points)
+    return float(frame.to_numpy()[0, 0])
+
+
+class _Thinning:
+    """Value and retention of all customers when a share of departures no longer happens.
+
+    Args:
+        value: The customers.
+    """
+
+    def __init__(self, value: LifetimeValue) -> None:
+        self._worth = value.worth
+        self._cells = value.worth.cells(np.zeros(len(value.customers)), 1)
+        self._year = YEAR[value.unit]
+
+    def _flow(self, at: Array, time: float) -> float:
+        """Return what all customers are expected to spend per unit of time, ``time`` from now."""
+        width = self._year / 1000
+        panels = Discounting((0.0, width), np.ones(1), 0.0)
+        if time > 0:
+            panels = Discounting((0.0, time, time + width), np.array([0.0, 1.0]), 0.0)
+        bought = self._worth.ahead(at, panels)
+        return float(self._worth.sums(at, self._cells, bought)[0])
+
+    def retention(self, at: Array, kept: float = 1.0) -> float:
+        """Return the share of today's spend that is left in a year."""
+        return self._flow(at, kept * self._year) / self._flow(at, 0.0)
+
+    def kept(self, at: Array, points: float) -> float:
+        """Return the share of departures that still happen when retention is ``points`` higher."""
+        from scipy.optimize import brentq
+
+        today = self._flow(at, 0.0)
+        goal = min(self._flow(at, self._year) / today + points, 1 - 1e-6)
+        return float(brentq(lambda c: self._flow(at, c * self._year) / today - goal, 1e-9, 1.0, xtol=1e-12))
+
+    def gain(self, at: Array, points: float) -> float:
+        """Return the gain in value, a fraction."""
+        kept = self.kept(at, points)
+        bought = self._worth.ahead(at, thinned(self._worth.panels, kept)) / kept
+        before, after = (self._worth.sums(at, self._cells, ahead)[0] for ahead in (None, bought))
+        return float(after / before - 1)
