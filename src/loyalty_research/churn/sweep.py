@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from loyalty_research.churn.silences import silences
 from loyalty_research.churn.spells import calendar_day
-from loyalty_research.churn.transactions import first_gaps, one_per_day
+from loyalty_research.churn.transactions import one_per_day
 from loyalty_research.churn.words import shown_count
 from loyalty_research.display import table
 from loyalty_research.errors import ArgumentError
@@ -210,7 +211,8 @@ def inactivity_sweep(
     if not len(windows):
         raise ArgumentError("give at least one inactivity window")
     table, _ = one_per_day(transactions)
-    rows = [_one_window(first_gaps(table, w, as_of), at, level) for w in sorted(set(windows))]
+    seen = silences(table, as_of)
+    rows = [_one_window(seen.first_gaps(w), at, level) for w in sorted(set(windows))]
     return InactivitySweep(
         at=int(at), as_of=str(calendar_day(as_of, "as_of")), windows=pd.DataFrame(rows), level=level
     )
