@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn import ipcw
-from loyalty_research.churn.calibration_curve import COARSE, cells_of, errors, observed_risk, slope
-from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError
-from loyalty_research.estimates import Estimate, Result, Row, check_level
+from loyalty_research.churn.calibration_curve import COARSE, cells_of, curve_of, errors, slope
+from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.survival import curve_at, curve_interval, kaplan_meier, survival_at
 
@@ -38,7 +38,7 @@ class Calibration(Result):
         time: The day judged.
         ratio: Observed share that left (Kaplan-Meier) over the mean predicted chance.
         slope: Coefficient of the predicted log cumulative hazard; below 1 the predictions are too
-            extreme, above 1 too timid. None where all predictions are the same.
+            extreme, above 1 too timid. None where all predictions are the same, or it runs off.
         ici: Integrated calibration index, the mean absolute gap between predicted and observed.
         e50: Median absolute gap.
         e90: Ninth decile of the absolute gap.
@@ -121,7 +121,8 @@ def calibration(
     """Compare predicted chances of leaving by a day with what was seen.
 
     The observed chance of each customer comes from a Cox model of the outcomes on a restricted
-    cubic spline of the predicted log cumulative hazard, log(-log S).
+    cubic spline of the predicted log cumulative hazard, log(-log S); of groups of like
+    predictions where such a model has no finite optimum, and ``.checks`` then says so.
 
     Args:
         event_times: Time to the event or to the last sight of each, shape ``(n,)``.
@@ -140,7 +141,6 @@ def calibration(
         ContractError: On missing or misshapen columns, or when nobody left by ``time``.
         ArgumentError: On options outside their range.
         DesignError: On delayed entry.
-        ConvergenceError: When the calibration model cannot be fitted.
 
     Examples:
         >>> rng = np.random.default_rng(1)
@@ -167,11 +167,6 @@ def calibration(
         raise ContractError(f"nobody of {obs.n:,} left by {day:g}, so there is nothing to calibrate against")
     cells = cells_of(obs, chance, day)
     found = _figures(cells, cells.mass)
-    if not np.isfinite(found.figures).all() and cells.varies:
-        raise ConvergenceError(
-            "the calibration curve has no finite optimum: groups of predictions with nobody (or everybody) "
-            "leaving; judge fewer, wider groups or a later time"
-        )
     coarse = cells_of(obs, chance, day, most=COARSE)
     draws = _resample(coarse, obs, bootstrap, seed)
     return _report(coarse, found, draws, obs, chance, day, groups, level)
@@ -179,22 +174,25 @@ def calibration(
 
 @dataclass(frozen=True, slots=True)
 class _Figures:
-    """Ratio, slope, ICI, E50, E90; and the observed chance per distinct prediction."""
+    """Ratio, slope, ICI, E50, E90; the observed chance per distinct prediction; how it was found."""
 
     figures: Floats
     curve: Floats
+    way: int
 
 
 def _figures(cells: Cells, mass: Floats) -> _Figures:
     """Return the figures under some mass per observation."""
     table = cells.table(mass)
     share = table.total / table.total.sum()
-    ratio = table.left_by_end() / float(share @ cells.risk)
+    seen = table.left_by_end()
+    ratio = seen / float(share @ cells.risk)
     if not cells.varies:
-        gap = abs(table.left_by_end() - float(cells.risk[0]))
-        return _Figures(np.array([ratio, np.nan, gap, gap, gap]), np.full(1, table.left_by_end()))
-    curve = observed_risk(table, cells.basis)
-    return _Figures(np.array([ratio, slope(table, cells.x), *errors(cells.risk, curve, table.total)]), curve)
+        gap = abs(seen - float(cells.risk[0]))
+        return _Figures(np.array([ratio, np.nan, gap, gap, gap]), np.full(1, seen), 0)
+    curve, way = curve_of(table, cells)
+    figures = np.array([ratio, slope(table, cells.x), *errors(cells.risk, curve, table.total)])
+    return _Figures(figures, curve, way)
 
 
 def _resample(cells: Cells, obs: ipcw.Observed, count: int, seed: int) -> list[_Figures]:
@@ -205,12 +203,6 @@ def _resample(cells: Cells, obs: ipcw.Observed, count: int, seed: int) -> list[_
     for _ in range(count):
         times = np.bincount(rng.integers(size, size=size), minlength=size)
         draws.append(_figures(cells, obs.mass * times[codes]))
-    failed = sum(not np.isfinite(d.figures[[0, 2]]).all() for d in draws)
-    if failed > count // 20:
-        raise ConvergenceError(
-            f"the calibration curve could not be fitted in {failed} of {count} resamples: too few customers "
-            "left, or predictions that separate them; judge a later time"
-        )
     return draws
 
 
@@ -225,18 +217,18 @@ def _report(
     level: float,
 ) -> Calibration:
     tails = [(1 - level) / 2, (1 + level) / 2]
-    limits = np.nanquantile(np.array([d.figures for d in draws]), tails, axis=0) if cells.varies else None
-    if limits is None:
-        kept = np.array([d.figures[[0, 2, 3, 4]] for d in draws])
-        some = np.nanquantile(kept, tails, axis=0)
-        limits = np.insert(some, 1, np.nan, axis=1)
+    drawn = np.array([d.figures for d in draws])
+    # a slope that runs off in many resamples has no interval; the other figures always exist
+    steep = bool(np.isfinite(drawn[:, 1]).mean() > 0.95) and np.isfinite(found.figures[1])
+    drawn[:, 1] = np.where(np.isfinite(drawn[:, 1]), drawn[:, 1], 0.0)
+    limits = np.quantile(drawn, tails, axis=0)
 
     def figure(j: int, unit: str | None = None) -> Estimate:
         return Estimate(
             float(found.figures[j]), float(limits[0, j]), float(limits[1, j]), level, METHOD, obs.n, unit
         )
 
-    band = np.nanquantile(np.array([d.curve for d in draws]), tails, axis=0)
+    band = np.quantile(np.array([d.curve for d in draws]), tails, axis=0)
     curve = pd.DataFrame(
         {
             "predicted": cells.risk,
@@ -248,13 +240,30 @@ def _report(
     return Calibration(
         time=day,
         ratio=figure(0),
-        slope=figure(1) if cells.varies else None,
+        slope=figure(1) if steep else None,
         ici=figure(2, "fraction"),
         e50=figure(3, "fraction"),
         e90=figure(4, "fraction"),
         curve=curve,
         groups=_grouped(obs, chance, day, groups, level),
         n=obs.n,
+        checks=_curve_check(found.way),
+    )
+
+
+def _curve_check(way: int) -> tuple[Check, ...]:
+    if way == 0:
+        return ()
+    return (
+        Check(
+            message("Calibration curve"),
+            "warning",
+            message("Too few left for a smooth curve, so it is a straight line on the scale of the model.")
+            if way == 1
+            else message(
+                "Some predictions have nobody (or everybody) leaving, so the curve is that of ten groups of customers."
+            ),
+        ),
     )
 
 

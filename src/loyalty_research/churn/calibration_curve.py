@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["COARSE", "FINE", "Cells", "Table", "cells_of", "errors", "observed_risk", "slope", "spline"]
+__all__ = [
+    "COARSE",
+    "FINE",
+    "Cells",
+    "Table",
+    "cells_of",
+    "curve_of",
+    "errors",
+    "observed_risk",
+    "slope",
+    "spline",
+]
 
 FINE = (1000, 1000)
 """Most predictions and most times told apart for the figures."""
@@ -142,16 +153,39 @@ def spline(x: Floats, sample: Floats) -> Floats:
     return kept
 
 
+def curve_of(table: Table, cells: Cells, *, groups: int = 10) -> tuple[Floats, int]:
+    """Return the chance of leaving by the end per prediction, and which way it was found.
+
+    The spline is tried first (0), then a straight line (1); where neither has a finite optimum,
+    Kaplan-Meier within groups of like predictions (2).
+    """
+    line = ((cells.x - cells.x.mean()) / cells.x.std())[:, None]
+    for way, basis in enumerate((cells.basis, line)):
+        curve = observed_risk(table, basis)
+        if np.isfinite(curve).all():
+            return curve, way
+    share = np.cumsum(table.total) / table.total.sum()
+    code = np.minimum((groups * (share - 1e-12)).astype(np.int64), groups - 1)
+    steps = np.zeros(groups)
+    for g in np.unique(code):
+        own = code == g
+        part = Table(table.at_risk[:, own], table.died[:, own], table.total[own])
+        steps[g] = part.left_by_end()
+    return steps[code], 2
+
+
 def observed_risk(table: Table, basis: Floats) -> Floats:
     """Return the chance of leaving by the end per prediction, from a Cox fit on the basis.
 
     NaN where the fit has no finite optimum.
     """
     beta = _cox(table, basis)
+    if not np.isfinite(beta).all():
+        return np.full(len(basis), np.nan)
     r = np.exp(basis @ beta)
-    hazard = (
-        float((table.died.sum(axis=1) / (table.at_risk @ r)).sum()) if np.isfinite(beta).all() else np.nan
-    )
+    dead = table.died.sum(axis=1)
+    live = dead > 0
+    hazard = float((dead[live] / (table.at_risk[live] @ r)).sum())
     kept: Floats = -np.expm1(-hazard * r)
     return kept
 
@@ -175,11 +209,12 @@ def errors(predicted: Floats, observed: Floats, mass: Floats) -> tuple[float, fl
 
 def _value(table: Table, z: Floats, beta: Floats) -> tuple[float, Floats, Floats]:
     """Return the Breslow log partial likelihood, exp(z beta), and S0."""
-    r = np.exp(z @ beta)
-    s0 = table.at_risk @ r
-    dead = table.died.sum(axis=1)
-    live = dead > 0
-    return float(table.died.sum(axis=0) @ (z @ beta) - dead[live] @ np.log(s0[live])), r, s0
+    # too long a step overflows; the value is then no number, and the caller takes a shorter one
+    with np.errstate(over="ignore", invalid="ignore"):
+        r = np.exp(z @ beta)
+        s0 = table.at_risk @ r
+        value = float(table.died.sum(axis=0) @ (z @ beta) - table.died.sum(axis=1) @ np.log(s0))
+    return value, r, s0
 
 
 def _cox(table: Table, z: Floats, *, most: int = 60) -> Floats:
@@ -205,10 +240,11 @@ def _cox(table: Table, z: Floats, *, most: int = 60) -> Floats:
         if float(slope_ @ step) < 1e-12 * (1 + abs(value)):
             return beta + step
         size = 1.0
-        while size > 1e-6:
-            ahead, r, s0 = _value(table, z, beta + size * step)
-            if np.isfinite(ahead) and ahead >= value:
-                break
+        ahead, r, s0 = _value(table, z, beta + step)
+        while not ahead >= value - 1e-10 * (1 + abs(value)):
             size /= 2
+            if size < 1e-8:
+                return nothing
+            ahead, r, s0 = _value(table, z, beta + size * step)
         beta, value = beta + size * step, ahead
     return nothing

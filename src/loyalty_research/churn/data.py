@@ -11,6 +11,7 @@ import pandas as pd
 from loyalty_research.churn import intervals
 from loyalty_research.churn.followup import Followup, Removed, beside, strata_of
 from loyalty_research.churn.spells import follow_members, joined_values, split_at_spells
+from loyalty_research.churn.split import split_by_time
 from loyalty_research.churn.transactions import follow_buyers
 from loyalty_research.errors import ArgumentError, ContractError, listed
 from loyalty_research.estimates import Check
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
+
+    from loyalty_research.churn.split import Who
 
 
 __all__ = ["ChurnData"]
@@ -403,6 +406,16 @@ class ChurnData(Followup):
             ),
             chosen=self.chosen,
         )
+
+    def split(
+        self,
+        at: dt.date | str | float,
+        *,
+        who: Who = "still there",
+        known_at: Mapping[str, str] | None = None,
+    ) -> tuple[ChurnData, ChurnData]:
+        """Train on what was seen by a day, test on what came after; see :func:`split_by_time`."""
+        return split_by_time(self, at, who=who, known_at=known_at)
 
     def to_lifelines(self) -> pd.DataFrame:
         """Return the frame that lifelines' fitters take.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["runs", "split_by_time"]
+__all__ = ["Who", "runs", "split_by_time"]
 
 Who = Literal["still there", "newcomers", "both"]
 

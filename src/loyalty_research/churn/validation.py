@@ -249,16 +249,17 @@ def predictive_accuracy(
         )
     shared: dict[str, Any] = {"weights": subjects.weights, "cluster": subjects.cluster, "level": level}
     seen = (lasted, subjects.event)
+    judged = tuple(
+        calibration(*seen, chance[:, j], time=float(d), bootstrap=bootstrap, seed=seed, **shared)
+        for j, d in enumerate(days)
+        if (subjects.event & (lasted <= d)).any()
+    )
     return PredictiveAccuracy(
         times=tuple(float(d) for d in days),
         concordance=concordance(*seen, 1.0 - chance[:, -1], kind=kind, tau=float(days[-1]), **shared),
         auc=dynamic_auc(*seen, 1.0 - chance, times=days, **shared),
         brier=brier_score(*seen, chance, times=days, null=_null(train, entry, days), **shared),
-        calibrations=tuple(
-            calibration(*seen, chance[:, j], time=float(d), bootstrap=bootstrap, seed=seed, **shared)
-            for j, d in enumerate(days)
-            if (subjects.event & (lasted <= d)).any()
-        ),
+        calibrations=judged,
         d_calibration=_distribution(fit, subjects, lasted, entry, float(days[-1])),
         customers=obs.n,
         left=left,
@@ -268,7 +269,7 @@ def predictive_accuracy(
         ),
         level=level,
         unit=subjects.unit,
-        checks=(*train.checks, overlap, support),
+        checks=(*train.checks, overlap, support, *judged[-1].checks),
     )
 
 
