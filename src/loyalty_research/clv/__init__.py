@@ -3,6 +3,12 @@
 from loyalty_research.clv._shares import Concentration, SegmentValue
 from loyalty_research.clv._study import MODELS, Study, study
 from loyalty_research.clv._tracking import Tracking, last_period, tracking
+from loyalty_research.clv.contracts import (
+    BetaDiscreteWeibull,
+    ContractModel,
+    RetentionProjection,
+    ShiftedBetaGeometric,
+)
 from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy, frequency_bins, holdout_accuracy
 from loyalty_research.clv.lift import DecileLift, decile_lift
 from loyalty_research.clv.nested import LikelihoodRatioTest, likelihood_ratio_test
@@ -24,8 +30,10 @@ __all__ = [
     "MODELS",
     "SEGMENTS",
     "AcquisitionPayback",
+    "BetaDiscreteWeibull",
     "BetaGeoNBD",
     "Concentration",
+    "ContractModel",
     "DecileLift",
     "FrequencyBins",
     "GammaGamma",
@@ -35,8 +43,10 @@ __all__ = [
     "MembersLost",
     "ModifiedBetaGeoNBD",
     "ParetoNBD",
+    "RetentionProjection",
     "RetentionSensitivity",
     "SegmentValue",
+    "ShiftedBetaGeometric",
     "Study",
     "Tracking",
     "TransactionModel",

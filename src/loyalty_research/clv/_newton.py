@@ -23,6 +23,7 @@ __all__ = ["Optimum", "in_logs", "less_penalty", "maximise", "penalised"]
 _DECREMENT = 1e-14  # in squared standard errors: the next step would move parameters by 1e-7 of one
 _CLOSE = 1e-8  # a ten-thousandth of a standard error away
 _EDGE = 15.0  # a log parameter this far out (3e6 times the mean time or spend) is on its way to infinity
+_WIDE = 30.0  # standard error of a log parameter that says nothing: a factor of e to the sixty each way
 _STEP = 2.0  # longest step in a log parameter: a factor of 7.4
 
 
@@ -173,7 +174,7 @@ def maximise(
         again = np.clip(np.asarray(found.x, dtype=float), -_EDGE, _EDGE)
         theta, value, hessian, more, done = _newton(objective, again, most)
         steps += more
-    if not (done and _is_peak(hessian)):
+    if not (done and _is_peak(hessian) and _is_narrow(hessian)):
         raise ConvergenceError(
             f"{model} did not converge: {_reason(theta, names, steps)}; fit more customers or a longer "
             "observation, or set penalizer= to a small value such as 0.01"
@@ -185,6 +186,11 @@ def _is_peak(hessian: Array) -> bool:
     """Whether the surface falls in every direction, by more than rounding."""
     roots = np.linalg.eigvalsh(-hessian)
     return bool(roots.min() > 1e-12 * roots.max())
+
+
+def _is_narrow(hessian: Array) -> bool:
+    """Whether every parameter is held at all: on its way to infinity the surface only seems to end."""
+    return bool(np.diag(np.linalg.inv(-hessian)).max() < _WIDE**2)
 
 
 def _reason(theta: Array, names: Sequence[str], steps: int) -> str:
