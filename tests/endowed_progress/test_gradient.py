@@ -2,6 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import loyalty_research as lr
 from loyalty_research.endowed_progress import CardExperiment
 from loyalty_research.endowed_progress.cards import read_cards
 from loyalty_research.endowed_progress.gradient import gap_slope
@@ -156,6 +157,62 @@ def test_options_and_data_are_checked(simulated):
     one = one[~one.duplicated(["card_id", "event"]) & (one["event"] != "completed")]
     with pytest.raises(DesignError, match="does not vary within arms"):
         experiment(one).goal_gradient()
+
+
+@pytest.mark.parametrize("season", ["harmonic", "month", "week"])
+def test_season_looks_like_a_gradient_until_it_is_in_the_model(season):
+    dataset = lr.simulate("stamp-card", customers=1000, seed=4, scenario="null-season", cards=1)
+    x = CardExperiment.from_dataset(dataset, control="control")
+    result = x.goal_gradient(season=season)
+    error = (result.slope.high - result.slope.low) / 3.92
+    assert abs(result.slope.value) < 3 * error
+    # with first cards of the spring, the summer's slack looks like slowing down
+    assert result.without_calendar.high < -0.5
+    assert result.without_calendar == x.goal_gradient().slope
+    assert result.pooled.low > 1
+    assert result.log_likelihood > x.goal_gradient().log_likelihood + 50
+    if season == "harmonic":
+        wave = np.hypot(*(e.value for _, e in result.calendar))
+        assert wave == pytest.approx(0.8, abs=0.12)
+    names = [c.status for c in result.checks if c.name == "pace follows the calendar"]
+    assert names == ["passed"]
+    plain = [c.status for c in x.goal_gradient().checks if c.name == "pace follows the calendar"]
+    assert plain == ["not measurable"]
+
+
+def daily_cards(seed, pattern, *, cards=500, days=84, alpha=-2.0):
+    """Cards of six stamps visited by the day with log odds by weekday; a closed day is -inf."""
+    rng = np.random.default_rng(seed)
+    issued = rng.integers(0, 28, cards)
+    u, earned = rng.normal(0, 0.8, cards), np.zeros(cards, dtype=int)
+    rows = [pd.DataFrame({"card_id": np.arange(cards), "day": issued, "event": "issued"})]
+    for day in range(days):
+        odds = alpha + u + np.asarray(pattern)[day % 7]  # 2024-01-01 is a Monday
+        visit = (rng.random(cards) < 1 / (1 + np.exp(-odds))) & (earned < 6) & (day > issued)
+        earned = earned + visit
+        rows.append(pd.DataFrame({"card_id": np.flatnonzero(visit), "day": day, "event": "stamp"}))
+    events = pd.concat(rows, ignore_index=True)
+    events["occurred_date"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(events["day"], unit="D")
+    return events.assign(
+        arm=np.where(events["card_id"] % 2 == 0, "control", "endowed"), required_stamps=6, endowed_stamps=0
+    )
+
+
+def test_weekdays_are_found_and_closed_days_left_out():
+    pattern = [0.0, 0.2, -0.3, 0.0, 0.6, 1.0, -np.inf]
+    events = daily_cards(2, pattern)
+    x = CardExperiment(events, as_of="2024-03-24", control="control")
+    result = x.goal_gradient(period=1, weekday=True, arm_level=False)
+    assert [name for name, _ in result.calendar] == ["Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"]
+    for (_, estimate), truth in zip(result.calendar, pattern[1:6], strict=True):
+        assert abs(estimate.value - truth) < 3.5 * (estimate.high - estimate.low) / 3.92
+    assert abs(result.slope.value) < 3.5 * (result.slope.high - result.slope.low) / 3.92
+    details = [c.detail for c in result.checks if c.name == "pace follows the calendar"]
+    assert "left out" in details[0]
+    with pytest.raises(ArgumentError, match="period=1"):
+        x.goal_gradient(weekday=True)
+    with pytest.raises(ArgumentError, match="harmonic, month or week"):
+        x.goal_gradient(season="year")
 
 
 def test_pictures_leave_out_what_few_cards_reached(simulated):

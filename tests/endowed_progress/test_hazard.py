@@ -1,3 +1,5 @@
+from collections import Counter
+
 import numpy as np
 import pytest
 from scipy import optimize, special, stats
@@ -86,6 +88,56 @@ def test_fit_is_the_maximum_of_brute_force():
     )  # fmt: skip
     assert fit.log_likelihood == pytest.approx(-found.fun, abs=1e-4)
     assert [*fit.coefficients, np.log(fit.sigma)] == pytest.approx(found.x.tolist(), abs=5e-3)
+
+
+@pytest.mark.parametrize("link", ["logit", "cloglog"])
+def test_fit_equals_glmer_and_integration(oracle, link):
+    case = oracle(f"random_intercept_{link}")
+    want, near = case["expected"], case["tolerance"]
+    columns = [np.array(case["inputs"][name]) for name in ("card", "cell", "trials", "visits")]
+    design = np.column_stack([DESIGN, np.repeat([0.0, 1.0], 8)])
+    fit = fit_random_intercept(design, group_histories(*columns), link=link, nodes=25)
+    got = [*fit.coefficients, np.log(fit.sigma)]
+    assert got == pytest.approx(want["coefficients"], abs=near["coefficients"])
+    errors = np.sqrt(np.diag(fit.covariance))
+    assert errors == pytest.approx(want["standard_errors"], abs=near["standard_errors"])
+    assert fit.log_likelihood == pytest.approx(want["log_likelihood"], abs=near["log_likelihood"])
+    # lme4 counts from the saturated model of its rows
+    visits, trials = columns[3], columns[2]
+    saturated = special.xlogy(visits, visits / trials) + special.xlogy(trials - visits, 1 - visits / trials)
+    relative = fit.log_likelihood - saturated.sum()
+    assert relative == pytest.approx(
+        want["glmer_relative_log_likelihood"], abs=near["glmer_relative_log_likelihood"]
+    )
+
+
+def test_histories_are_the_rows_of_the_cards():
+    card, cell, trials, visits, _ = trial(np.random.default_rng(11), -1.8, 1.0, per_arm=60)
+    shuffled = np.random.default_rng(1).permutation(len(card))
+    data = group_histories(*(v[shuffled] for v in (card, cell, trials, visits)))
+    ends = np.append(data.start[1:], len(data.row_cell))
+    ours = Counter()
+    for start, end, count in zip(data.start, ends, data.count, strict=True):
+        rows = zip(data.row_cell[start:end], data.trials[start:end], data.visits[start:end], strict=True)
+        ours[tuple(sorted((int(a), int(b), int(c)) for a, b, c in rows))] += int(count)
+    theirs = Counter(
+        tuple(sorted(zip(*(v[card == k].tolist() for v in (cell, trials, visits)), strict=True)))
+        for k in range(120)
+    )
+    assert ours == theirs
+
+
+def test_a_sample_to_start_from_changes_nothing(monkeypatch):
+    data = grouped(np.random.default_rng(13), -2.6, 1.0, per_arm=400)
+    from loyalty_research.endowed_progress import hazard
+
+    whole = fit_random_intercept(DESIGN, data)
+    monkeypatch.setattr(hazard, "_SAMPLE", 60)
+    monkeypatch.setattr(hazard, "_CHUNK", 100)
+    parts = fit_random_intercept(DESIGN, data)
+    assert parts.log_likelihood == pytest.approx(whole.log_likelihood, abs=1e-6)
+    assert parts.coefficients == pytest.approx(whole.coefficients, abs=1e-5)
+    assert parts.covariance == pytest.approx(whole.covariance, rel=1e-4)
 
 
 def test_pooled_fit_equals_logistic_regression():

@@ -3,6 +3,7 @@ import pytest
 
 from loyalty_research.endowed_progress import CardExperiment
 from loyalty_research.endowed_progress.visits import arm_means, count_visits
+from loyalty_research.errors import ArgumentError, DesignError
 
 ARMS = ("plain", "given")
 
@@ -13,8 +14,8 @@ def visits(seed=3, n=120):
     return rng.poisson(rng.gamma(1.5, 2, 2 * n) * (1 + 0.4 * arm_of)).astype(float), arm_of
 
 
-def counted(values, arm_of, cluster=None):
-    return count_visits(values, arm_of, arms=ARMS, cluster=cluster, horizon="so far", level=0.95)
+def counted(values, arm_of, cluster=None, **options):
+    return count_visits(values, arm_of, arms=ARMS, cluster=cluster, horizon="so far", level=0.95, **options)
 
 
 def test_ratio_equals_robust_poisson_regression():
@@ -41,6 +42,59 @@ def test_difference_equals_welch():
     half = (d.high - d.value) / 1.959963984540054
     assert half == pytest.approx(d.value / welch.statistic)
     assert d.p_value == pytest.approx(2 * stats.norm.sf(abs(welch.statistic)))
+
+
+def test_negative_binomial_equals_its_regression():
+    import statsmodels.api as sm
+
+    values, arm_of = visits()
+    exog = sm.add_constant(arm_of.astype(float))
+    fit = sm.NegativeBinomial(values, exog).fit(disp=0, method="newton")
+    result = counted(values, arm_of, model="negative-binomial")
+    (ratio,) = result.ratios
+    assert ratio.value == pytest.approx(np.exp(fit.params[1]), rel=1e-8)
+    z = 1.959963984540054
+    assert np.log(ratio.high / ratio.value) / z == pytest.approx(fit.bse[1], rel=1e-6)
+    assert result.dispersion.value == pytest.approx(fit.params[2], rel=1e-6)
+    assert (result.dispersion.high - result.dispersion.value) / z == pytest.approx(fit.bse[2], rel=1e-4)
+    # the same averages, and nearly the same certainty, since the counts are negative binomial
+    robust = counted(values, arm_of)
+    assert result.differences[0].value == robust.differences[0].value
+    widths = [r.differences[0].high - r.differences[0].low for r in (result, robust)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.1)
+    assert result.checks[-1].status == "passed"
+
+
+def test_capped_visits_are_seen_not_to_be_negative_binomial():
+    rng = np.random.default_rng(1)
+    arm_of = np.repeat([0, 1], 200)
+    full = np.where(rng.random(400) < 0.5, 8.0, 7.0)  # nearly all cards full: less than Poisson variance
+    result = counted(full, arm_of, model="negative-binomial")
+    assert result.dispersion.value == 0
+    assert result.checks[-1].status == "warning"
+    assert result.ratios[0].high > counted(full, arm_of).ratios[0].high
+
+
+def test_negative_binomial_with_clusters_is_the_sandwich():
+    values, arm_of = visits()
+    cluster = np.arange(len(values)) // 6
+    both = [counted(values, arm_of, cluster, model=m) for m in ("poisson", "negative-binomial")]
+    assert both[0].differences[0].low == both[1].differences[0].low
+    assert both[0].ratios[0].high == both[1].ratios[0].high
+
+
+def test_shared_visits_are_no_counts():
+    values, arm_of = visits()
+    with pytest.raises(DesignError, match="use model='poisson'"):
+        counted(values / 2, arm_of, model="negative-binomial")
+
+
+def test_the_model_is_an_option_of_the_experiment(simulated):
+    x = CardExperiment(simulated(1, per_arm=40), as_of="2024-12-31", control="control")
+    assert x.visits(model="negative-binomial").dispersion is not None
+    assert x.visits().dispersion is None
+    with pytest.raises(ArgumentError, match="poisson, negative-binomial"):
+        x.visits(model="gamma")
 
 
 def test_clusters_of_one_are_cards():

@@ -13,7 +13,7 @@ from loyalty_research.endowed_progress.hazard import Link
 from loyalty_research.endowed_progress.periods import card_periods, check_calendar
 from loyalty_research.endowed_progress.reset import post_reward_reset
 from loyalty_research.endowed_progress.timing import compare_times
-from loyalty_research.endowed_progress.visits import count_visits
+from loyalty_research.endowed_progress.visits import VisitsModel, count_visits
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message
@@ -127,18 +127,30 @@ class CardAnalyses:
             checks=(*self.checks_, *self._secondary("first return"), check),
         )
 
-    def visits(self, *, by_day: int | None = None) -> VisitsResult:
+    def visits(self, *, by_day: int | None = None, model: VisitsModel = "poisson") -> VisitsResult:
         """Compare the paid visits of holders, over all their cards.
 
         Total visits use more of the data than completion does, so they tell arms apart with fewer
         cards.
 
+        Both models compare the same average visits; they differ in how sure they are. Robust
+        Poisson, the default, takes the spread from the cards themselves and holds whatever it is:
+        visits on a card end at the reward, so they seldom follow a textbook distribution. The
+        negative binomial takes it from a model with one dispersion for all arms, which is steadier
+        with few cards and right only where the model is; a check says how far it is from the data.
+        With clusters both give the same interval.
+
         Args:
             by_day: Days from the first card's issue, as for :meth:`completion`.
+            model: ``"poisson"`` (robust) or ``"negative-binomial"``.
 
         Raises:
-            DesignError: When only counts are known, or stamps are not recorded.
+            ArgumentError: When the model is unknown.
+            DesignError: When only counts are known, stamps are not recorded, or the negative
+                binomial is asked of visits shared between several first cards.
         """
+        if model not in get_args(VisitsModel):
+            raise ArgumentError(f"model must be one of {', '.join(get_args(VisitsModel))}; got {model!r}")
         cards = self._need_cards("the number of visits")
         window = judged_cards(cards, self._first, by_day)
         visits, _ = per_holder(cards, self._first, window)
@@ -149,6 +161,7 @@ class CardAnalyses:
             cluster=None if self._cluster is None else self._cluster[window.kept],
             horizon=window.said,
             level=self.level,
+            model=model,
             checks=(*self.checks_, *self._secondary("visits"), window.check, self._capped(cards)),
         )
 

@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from scipy import stats
 
 from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.estimates import Estimate, Row
+from loyalty_research.errors import DesignError
+from loyalty_research.estimates import Check, Estimate, Row
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.negative_binomial import fit_negative_binomial
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from loyalty_research.estimates import Check
-
     Floats = NDArray[np.float64]
 
-__all__ = ["ArmMeans", "VisitsResult", "arm_means", "count_visits"]
+__all__ = ["ArmMeans", "VisitsModel", "VisitsResult", "arm_means", "count_visits"]
+
+VisitsModel = Literal["poisson", "negative-binomial"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class VisitsResult(CardResult):
         means: Mean visits per holder and arm.
         differences: Mean of each other arm less that of the control.
         ratios: Mean of each other arm over that of the control.
+        dispersion: Of the negative binomial: variance is mean + dispersion * mean squared; None
+            where visits are compared by robust Poisson.
     """
 
     title: ClassVar[str] = "Paid visits by arm"
@@ -111,6 +115,7 @@ class VisitsResult(CardResult):
     means: tuple[Estimate, ...]
     differences: tuple[Estimate, ...]
     ratios: tuple[Estimate, ...]
+    dispersion: Estimate | None = None
 
     def _headline(self) -> Estimate | None:
         return self.differences[0] if len(self.differences) == 1 else None
@@ -124,6 +129,13 @@ class VisitsResult(CardResult):
             )
             yield Row(message("difference in visits"), difference, arm, against)
             yield Row(message("ratio of visits"), ratio, arm, against)
+        if self.dispersion is not None:
+            yield Row(
+                message("dispersion"),
+                self.dispersion,
+                None,
+                message("variance over mean squared, less Poisson"),
+            )
 
     def _verdict(self) -> str:
         said = []
@@ -172,6 +184,50 @@ def _log_ratio(means: ArmMeans, arm: int, outcome: int) -> tuple[float, float]:
     return math.log(top / base), math.sqrt(max(float(variance), 0.0))
 
 
+def _negative_binomial(
+    visits: Floats, arm_of: NDArray[np.int64], means: ArmMeans, level: float
+) -> tuple[ArmMeans, Estimate, Check]:
+    """Return arm means with the model's variance, the dispersion, and how it stands to the data.
+
+    The model fits the arms' averages, as Poisson does; only their variance differs. With clusters
+    the sandwich takes its place, which is the same under both.
+    """
+    if not (visits == np.floor(visits)).all():
+        raise DesignError(
+            "holders of several first cards share their visits out, so visits are no counts; use model='poisson'"
+        )
+    fit = fit_negative_binomial(visits, arm_of)
+    half = float(stats.norm.isf((1 - level) / 2)) * fit.dispersion_error
+    p_value = 0.5 * float(stats.chi2.sf(max(2 * (fit.log_likelihood - fit.poisson_log_likelihood), 0.0), 1))
+    known = math.isfinite(half)
+    dispersion = Estimate(
+        fit.dispersion,
+        max(fit.dispersion - half, 0.0) if known else math.nan,
+        fit.dispersion + half if known else math.nan,
+        level,
+        message("maximum likelihood, Wald"),
+        len(visits),
+        None,
+        p_value if known else None,
+    )
+    # the average of a group's variance against the model's: capped cards vary less than the model says
+    spread = np.array(
+        [visits[arm_of == a].var(ddof=1) if (arm_of == a).sum() > 1 else 0 for a in range(len(fit.n))]
+    )
+    ratio = float((spread / fit.n).sum() / max(fit.variance.sum(), 1e-300))
+    check = Check(
+        message("visits vary as the negative binomial says"),
+        "warning" if not 0.8 <= ratio <= 1.25 else "passed",
+        message(
+            "the variance seen is {ratio} times that of the model; robust Poisson needs no such model",
+            ratio=number(ratio, digits=2),
+        ),
+    )
+    if means.clusters is None:
+        means = replace(means, covariance=np.diag(fit.variance))
+    return means, dispersion, check
+
+
 def count_visits(
     visits: Floats,
     arm_of: NDArray[np.int64],
@@ -180,13 +236,15 @@ def count_visits(
     cluster: NDArray[np.int64] | None,
     horizon: str,
     level: float,
+    model: VisitsModel = "poisson",
     checks: tuple[Check, ...] = (),
 ) -> VisitsResult:
     """Compare visits per holder: difference of means, and ratio as robust Poisson regression gives it.
 
     With arms as the only regressors, Poisson's maximum likelihood fits the arm means and the
     sandwich variance of a log mean is the variance of the mean over its square, so no fitting is
-    needed; overdispersion is allowed for.
+    needed; overdispersion is allowed for. The negative binomial fits the same means and takes
+    their variance from a dispersion that all arms share.
 
     Args:
         visits: Visits of each holder, shape ``(holders,)``.
@@ -195,20 +253,33 @@ def count_visits(
         cluster: Cluster code of each holder, or None.
         horizon: Over which time, in words.
         level: Level of every interval.
+        model: ``"poisson"`` or ``"negative-binomial"``.
         checks: Checks already made.
 
+    Raises:
+        DesignError: When visits are shared between cards and the model is the negative binomial.
+
     References:
-        Gourieroux, Monfort and Trognon (1984); Zou (2004), A modified Poisson regression approach.
+        Gourieroux, Monfort and Trognon (1984); Zou (2004), A modified Poisson regression approach;
+        Lawless (1987), Negative binomial and mixed Poisson regression.
     """
     means = arm_means(visits[:, None], arm_of, len(arms), cluster)
     critical = means.critical(level)
+    dispersion, name, plain = None, message("robust Poisson"), means.method
+    if model == "negative-binomial":
+        means, dispersion, check = _negative_binomial(visits, arm_of, means, level)
+        checks = (*checks, check)
+        name = message("negative binomial, Wald")
+        if cluster is not None:
+            name = message("negative binomial, {method}", method=plain)
+        plain = name
     single = tuple(
         Estimate(
             float(m),
             float(m - critical * math.sqrt(means.covariance[a, a])),
             float(m + critical * math.sqrt(means.covariance[a, a])),
             level,
-            means.method,
+            plain,
             int(means.n[a]),
             message("visits"),
         )
@@ -225,13 +296,13 @@ def count_visits(
                 value - critical * se,
                 value + critical * se,
                 level,
-                means.method,
+                plain,
                 n,
                 message("visits"),
                 p_value,
             )
         )
-        ratio = Estimate(math.nan, math.nan, math.nan, level, message("robust Poisson"), n)
+        ratio = Estimate(math.nan, math.nan, math.nan, level, name, n)
         if means.mean[a, 0] > 0 and means.mean[0, 0] > 0:
             log, spread = _log_ratio(means, a, 0)
             ratio = Estimate(
@@ -239,7 +310,7 @@ def count_visits(
                 math.exp(log - critical * spread),
                 math.exp(log + critical * spread),
                 level,
-                message("robust Poisson"),
+                name,
                 n,
             )
         ratios.append(ratio)
@@ -250,5 +321,6 @@ def count_visits(
         means=single,
         differences=tuple(differences),
         ratios=tuple(ratios),
+        dispersion=dispersion,
         checks=checks,
     )
