@@ -11,6 +11,7 @@ from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
 from loyalty_research.churn.fine_gray import FineGray, fine_gray
 from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
+from loyalty_research.churn.later import LaterCustomers, judge_on_later_customers
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
 from loyalty_research.churn.member_curves import MemberCurves, member_curves
@@ -39,6 +40,7 @@ __all__ = [
     "GrayTest",
     "InactivitySweep",
     "KaplanMeier",
+    "LaterCustomers",
     "LogRankTest",
     "MemberComparison",
     "MemberCurves",
@@ -63,6 +65,7 @@ __all__ = [
     "hazard_by_tenure",
     "inactivity_sweep",
     "integrated_brier_score",
+    "judge_on_later_customers",
     "logrank_test",
     "member_curves",
     "one_time_buyers",

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 
 from loyalty_research.churn.transactions import first_gaps
 from loyalty_research.errors import ArgumentError
@@ -13,7 +14,6 @@ from loyalty_research.errors import ArgumentError
 if TYPE_CHECKING:
     import datetime as dt
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from loyalty_research.churn.transactions import Gaps
@@ -68,7 +68,7 @@ def silences(table: pd.DataFrame, as_of: dt.date | str) -> Silences:
     """
     gaps = first_gaps(table, 1, as_of)
     days: Any = table["transacted_date"].to_numpy().astype("datetime64[D]").astype(np.int64)
-    place = gaps.keys.get_indexer(table["customer_id"])
+    place = gaps.keys.get_indexer(pd.Index(table["customer_id"]))
     inside = np.flatnonzero((days <= gaps.end) & (place >= 0))
     order = inside[np.lexsort((days[inside], place[inside]))]
     customer, day = place[order].astype(np.int64), days[order]
