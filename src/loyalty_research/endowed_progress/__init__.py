@@ -2,6 +2,15 @@
 
 from loyalty_research.endowed_progress._outcome import NotAvailable
 from loyalty_research.endowed_progress.completion import ArmComparison, CompletionResult
+from loyalty_research.endowed_progress.contrasts import ContrastsResult
+from loyalty_research.endowed_progress.designs import (
+    Contrast,
+    Design,
+    DesignPlan,
+    head_start_doses,
+    illusory_head_start,
+    reason_by_currency,
+)
 from loyalty_research.endowed_progress.economics import Decision, EconomicsResult, PulledForwardResult
 from loyalty_research.endowed_progress.experiment import CardExperiment
 from loyalty_research.endowed_progress.gradient import GoalGradientResult, HazardResult
@@ -18,8 +27,12 @@ __all__ = [
     "ArmComparison",
     "CardExperiment",
     "CompletionResult",
+    "Contrast",
+    "ContrastsResult",
     "Decision",
+    "Design",
     "DesignCard",
+    "DesignPlan",
     "EconomicsResult",
     "GoalGradientResult",
     "HazardResult",
@@ -32,7 +45,10 @@ __all__ = [
     "TimingResult",
     "VisitsResult",
     "beside_truth",
+    "head_start_doses",
+    "illusory_head_start",
     "plan",
     "published",
     "published_for",
+    "reason_by_currency",
 ]

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from loyalty_research.estimates import Check
     from loyalty_research.stats.proportions import DifferenceMethod, ExactTest, PosteriorDifference
 
-__all__ = ["ArmComparison", "CompletionResult", "Outcomes", "compare_arms", "points"]
+__all__ = ["ArmComparison", "CompletionResult", "Outcomes", "arm_rates", "compare_arms", "points"]
 
 FEW = 5
 """Cells of fewer cards are not told."""
@@ -175,7 +175,8 @@ def _from_clusters(cards: ClusteredCards, position: int, arm: str, level: float)
     )
 
 
-def _rates(outcomes: Outcomes, level: float) -> tuple[Estimate, ...]:
+def arm_rates(outcomes: Outcomes, level: float) -> tuple[Estimate, ...]:
+    """Return the completion rate of each arm: Wilson's interval, with clusters on effective counts."""
     plain = tuple(proportion(x, n, level=level) for x, n in zip(outcomes.completed, outcomes.n, strict=True))
     cards = outcomes.clustered
     if cards is None:
@@ -483,7 +484,7 @@ def compare_arms(
         outcomes=outcomes,
         horizon=horizon,
         level=level,
-        rates=_rates(outcomes, level),
+        rates=arm_rates(outcomes, level),
         comparisons=tuple(comparisons),
         sensitivity=tuple(lost_card_rows(outcomes, method, level)),
         checks=checks,

@@ -15,7 +15,8 @@ from loyalty_research.endowed_progress._windows import (
     judged_cards,
 )
 from loyalty_research.endowed_progress.cards import read_cards
-from loyalty_research.endowed_progress.completion import Outcomes, compare_arms
+from loyalty_research.endowed_progress.completion import Outcomes, arm_rates, compare_arms
+from loyalty_research.endowed_progress.contrasts import answer_contrasts, contrasts_of, contrasts_of_card
 from loyalty_research.endowed_progress.decisions import CardDecisions
 from loyalty_research.endowed_progress.registration import planned_shares
 from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError, DesignError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     from loyalty_research.endowed_progress.cards import Cards
     from loyalty_research.endowed_progress.completion import CompletionResult
+    from loyalty_research.endowed_progress.contrasts import ContrastsResult
+    from loyalty_research.endowed_progress.designs import Design
     from loyalty_research.endowed_progress.registration import DesignCard
     from loyalty_research.estimates import Check
 
@@ -38,6 +41,7 @@ __all__ = ["CardExperiment"]
 
 Analysis = Literal[
     "completion",
+    "contrasts",
     "economics",
     "first_gap",
     "goal_gradient",
@@ -400,17 +404,61 @@ class CardExperiment(CardDecisions):
             raise ArgumentError(
                 f"method must be one of {', '.join(get_args(DifferenceMethod))}; got {method!r}"
             )
+        outcomes, said, level, checks = self._judged(by_day, look)
+        return compare_arms(outcomes, horizon=said, method=method, level=level, checks=checks)
+
+    def contrasts(
+        self,
+        asked: Design | Mapping[str, Mapping[str, float]] | None = None,
+        *,
+        by_day: int | None = None,
+        look: int | None = None,
+    ) -> ContrastsResult:
+        """Answer questions put to several arms, each a contrast of completion rates.
+
+        P-values are adjusted for the number of questions by Holm's method.
+
+        Args:
+            asked: A design, such as :func:`~loyalty_research.endowed_progress.head_start_doses` with
+                the names its arms have in the data, or name to weights by arm; the registered
+                contrasts when None.
+            by_day: As for :meth:`completion`.
+            look: As for :meth:`completion`.
+
+        Raises:
+            ArgumentError: When nothing is asked, or weights do not sum to zero.
+            DesignError: When a contrast names an arm the data lack.
+
+        Examples:
+            >>> doses = {"plain": (20, 100), "two": (30, 100), "three": (34, 100)}
+            >>> x = CardExperiment.from_counts(doses, control="plain")
+            >>> asked = {"any head start": {"two": 0.5, "three": 0.5, "plain": -1}}
+            >>> x.contrasts(asked)["any head start"].format(signed=True)
+            '+12.0%'
+        """
+        if asked is None:
+            if self.registered is None:
+                raise ArgumentError("contrasts needs a design or named weights, since none were registered")
+            wanted = contrasts_of_card(self.registered)
+        else:
+            wanted = contrasts_of(asked)
+        outcomes, said, level, checks = self._judged(by_day, look)
+        return answer_contrasts(
+            wanted,
+            outcomes,
+            rates=arm_rates(outcomes, level),
+            horizon=said,
+            level=level,
+            checks=checks,
+        )
+
+    def _judged(self, by_day: int | None, look: int | None) -> tuple[Outcomes, str, float, tuple[Check, ...]]:
+        """Return what became of the cards, by when, the level of the look, and the checks."""
         if self._outcomes is not None:
             if by_day is not None:
                 raise ArgumentError("by_day needs card events; counts are as they were published")
             level, kept = self._look(look, judged=sum(self._outcomes.n), by_day=None)
-            return compare_arms(
-                self._outcomes,
-                horizon=self._horizon,
-                method=method,
-                level=level,
-                checks=(*self.checks_, *kept),
-            )
+            return self._outcomes, self._horizon, level, (*self.checks_, *kept)
         cards = self._need_cards("completion by a day")
         if by_day is None and self.registered is not None:
             by_day = self.registered.horizon_days
@@ -430,7 +478,7 @@ class CardExperiment(CardDecisions):
             checks.append(_checks.clusters(clustered, k))
         completed = tuple(np.bincount(arm_of[done], minlength=k).tolist())
         outcomes = Outcomes(self.arms_, completed, n, lost_counts, clustered, card_sizes(self._first))
-        return compare_arms(outcomes, horizon=window.said, method=method, level=level, checks=tuple(checks))
+        return outcomes, window.said, level, tuple(checks)
 
     def _look(self, look: int | None, *, judged: int, by_day: int | None) -> tuple[float, tuple[Check, ...]]:
         """Return the level of a look, and how the analysis compares with what was registered."""
