@@ -81,3 +81,26 @@ def at_a_line():
         return x, np.round(0.05 * x + 0.0004 * (x - 300) ** 2 + 6.0 * (x >= 300) + noise, 6)
 
     return made
+
+
+@pytest.fixture(scope="session")
+def staggered():
+    """Function of n to a panel of six periods with starts in 3, 4 and 5 or never; nothing is drawn."""
+
+    def made(n):
+        i, t = np.arange(1, n + 1), np.arange(1, 7)
+        start = np.array([0, 3, 4, 5, 3, 0])[i % 6][:, None]
+        own = norm.ppf((i * 0.6180339887498949) % 1)[:, None]
+        noise = norm.ppf(((i[:, None] * 6 + t) * 0.41421356237309515) % 1)
+        effect = np.where((start > 0) & (t >= start), 1.0 + 0.2 * (t - start), 0.0)
+        return pd.DataFrame(
+            {
+                "id": np.repeat(i, 6),
+                "t": np.tile(t, n),
+                "g": np.repeat(np.where(start[:, 0] > 0, start[:, 0], np.nan), 6),
+                "y": np.round(10 + own + 0.3 * t + noise + effect, 6).ravel(),
+                "store": np.repeat(i // 4, 6),
+            }
+        )
+
+    return made

@@ -14,10 +14,10 @@ def test_there_is_no_default_design_and_the_message_lists_them():
     assert all(name in str(refused.value) for name in DESIGNS)
 
 
-def test_a_design_that_is_not_built_is_not_known():
-    with pytest.raises(DesignError, match="unknown design 'panel'"):
-        Comparison(Mean("y"), design="panel", **GIVEN)
-    assert set(DESIGNS) == {"randomised", "encouragement", "observational", "threshold"}
+def test_an_unknown_design_is_refused_with_those_there_are():
+    with pytest.raises(DesignError, match="unknown design 'matched'"):
+        Comparison(Mean("y"), design="matched", **GIVEN)
+    assert set(DESIGNS) == {"randomised", "encouragement", "observational", "panel", "threshold"}
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,12 @@ from loyalty_research.comparison.discontinuity import Discontinuity, regression_
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
 from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Ratio, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult
+from loyalty_research.comparison.panel import (
+    DifferenceInDifferences,
+    PanelResult,
+    difference_in_differences,
+    event_study,
+)
 from loyalty_research.comparison.planning import minimal_detectable_effect, power, sample_size
 from loyalty_research.comparison.result import NOT_AN_EFFECT, ComparisonResult, Statement
 from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_ratio_test
@@ -47,6 +53,7 @@ __all__ = [
     "BalanceResult",
     "Comparison",
     "ComparisonResult",
+    "DifferenceInDifferences",
     "Discontinuity",
     "ExactTest",
     "GroupSequentialBounds",
@@ -54,6 +61,7 @@ __all__ = [
     "Metric",
     "NoGroupsError",
     "ObservationalResult",
+    "PanelResult",
     "Proportion",
     "Ratio",
     "SampleRatioTest",
@@ -67,9 +75,11 @@ __all__ = [
     "augmented_ipw",
     "balance",
     "confidence_sequence",
+    "difference_in_differences",
     "difference_in_proportions",
     "e_value",
     "entropy_balancing",
+    "event_study",
     "exact_test",
     "find_units",
     "group_sequential_bounds",

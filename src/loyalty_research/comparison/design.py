@@ -10,6 +10,7 @@ import narwhals as nw
 from loyalty_research.comparison.encouragement import analyse_encouragement
 from loyalty_research.comparison.metrics import Metric
 from loyalty_research.comparison.observational import analyse_observational
+from loyalty_research.comparison.panel import analyse_panel
 from loyalty_research.comparison.randomised import analyse_randomised
 from loyalty_research.comparison.threshold import analyse_threshold
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
@@ -22,18 +23,20 @@ if TYPE_CHECKING:
 
 __all__ = ["DESIGNS", "Comparison"]
 
-Design = Literal["randomised", "encouragement", "observational", "threshold"]
+Design = Literal["randomised", "encouragement", "observational", "panel", "threshold"]
 
 _ANALYSES: dict[str, Callable[[Comparison, Any], ComparisonResult]] = {
     "randomised": analyse_randomised,
     "encouragement": analyse_encouragement,
     "observational": analyse_observational,
+    "panel": analyse_panel,
     "threshold": analyse_threshold,
 }
 DESIGNS = {
     "randomised": "chance decided who is in which arm",
     "encouragement": "chance decided who was invited, and people chose whether to join (received=)",
     "observational": "nobody drew lots: groups are compared among units alike in what was measured before",
+    "panel": "units were measured before and after they started (unit=, period=), at different times",
     "threshold": "a line decided (cutoff=), and those right at it are alike",
 }
 """How groups can have come about, each with its meaning."""
@@ -44,6 +47,7 @@ _OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "strata": _CHANCE,
     "received": ("encouragement",),
     "placebo": ("observational",),
+    "period": ("panel",),
     "cutoff": ("threshold",),
     "bandwidth": ("threshold",),
     "donut": ("threshold",),
@@ -60,12 +64,12 @@ class Comparison:
     Args:
         metrics: One or more of :class:`Mean`, :class:`Proportion` and :class:`Ratio`.
         design: How the groups came about; there is no default, since nothing in the data says it.
-        assignment: Column with the arm or group; under ``"threshold"`` the column the line is drawn in.
-        control: Label of the group the others are compared with; every design but ``"threshold"``
-            needs it.
+        assignment: Column with the arm or group; under ``"threshold"`` the column the line is drawn in;
+            under ``"panel"`` the first period under treatment, missing for units never treated.
+        control: Label of the group the others are compared with; designs with groups need it.
         ratio: Planned sizes of the arms, by label or in order (control first, then the others by
             name), or one number when all are equal; the sample-ratio gate needs it. Designs with chance only.
-        unit: Column that identifies a unit; checked to occur once.
+        unit: Column that identifies a unit; checked to occur once, under ``"panel"`` once a period.
         received: Column of 0 and 1 that says who joined. Encouragement only.
         covariates: Columns measured before assignment. With chance they sharpen the estimate (numbers
             only); without it they are what makes the groups comparable (numbers or categories).
@@ -73,6 +77,7 @@ class Comparison:
         cluster: Column of the groups that were assigned, or that vary, as a whole.
         placebo: Column with an outcome from before; the estimator is run on it, and should find
             nothing. Observational only; taken out of the covariates for that run.
+        period: Column with the period of each row. Panel only.
         cutoff: Where the line is; units at or above it are on the upper side. Threshold only.
         bandwidth: Units farther from the line weigh nothing; chosen by mean squared error when
             None. Threshold only.
@@ -108,6 +113,7 @@ class Comparison:
         strata: str | Sequence[str] | None = None,
         cluster: str | None = None,
         placebo: str | None = None,
+        period: str | None = None,
         cutoff: float | None = None,
         bandwidth: float | None = None,
         donut: float = 0.0,
@@ -127,7 +133,7 @@ class Comparison:
         self.covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
         self.strata = strata if isinstance(strata, str) else tuple(strata) if strata else None
         self.ratio, self.cluster, self.placebo = ratio, cluster, placebo
-        self.cutoff, self.bandwidth, self.donut = cutoff, bandwidth, donut
+        self.period, self.cutoff, self.bandwidth, self.donut = period, cutoff, bandwidth, donut
         self.level = check_level(level)
         self._check_options()
 
@@ -149,6 +155,15 @@ class Comparison:
                 raise DesignError(
                     f"{name}= belongs to design={' or '.join(map(repr, designs))}, not to {self.design!r}"
                 )
+        self._check_needs()
+        columns = [self.assignment, *(m for metric in self.metrics for m in metric.outcomes)]
+        both = sorted({*self.covariates} & {*columns, self.received})
+        if both:
+            raise ArgumentError(
+                f"{', '.join(both)} cannot be a covariate: it is an outcome or the assignment"
+            )
+
+    def _check_needs(self) -> None:
         if self.received is None and self.design == "encouragement":
             raise DesignError("design='encouragement' needs received=, the column that says who joined")
         if self.design == "threshold":
@@ -156,18 +171,19 @@ class Comparison:
                 raise DesignError(
                     f"design='threshold' needs cutoff=, the line in {self.assignment}; got {self.cutoff!r}"
                 )
+        elif self.design == "panel":
+            if self.unit is None or self.period is None:
+                raise DesignError("design='panel' needs unit= and period=, the columns that identify a row")
+            if self.covariates:
+                raise DesignError(
+                    "design='panel' takes no covariates: units are compared with their own past"
+                )
         elif self.control is None:
             raise ArgumentError("control= is needed: the label of the group the others are compared with")
         if self.design == "observational" and not self.covariates:
             raise DesignError(
                 "design='observational' needs covariates= measured before: without them the raw gap is all "
                 "there is, and that is not an effect"
-            )
-        columns = [self.assignment, *(m for metric in self.metrics for m in metric.outcomes)]
-        both = sorted({*self.covariates} & {*columns, self.received})
-        if both:
-            raise ArgumentError(
-                f"{', '.join(both)} cannot be a covariate: it is an outcome or the assignment"
             )
 
     def analyse(self, table: Any) -> ComparisonResult:
@@ -184,7 +200,7 @@ class Comparison:
             ContractError: When columns are absent or hold values they cannot have; every count is named.
             DesignError: When the data cannot carry the design.
         """
-        if self.unit is not None:
+        if self.unit is not None and self.design != "panel":
             check_units(table, self.unit, self.assignment)
         return _ANALYSES[self.design](self, table)
 

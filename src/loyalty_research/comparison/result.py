@@ -84,6 +84,7 @@ def design_words(design: str) -> str:
         "randomised": message("arms drawn by lot (randomised)"),
         "encouragement": message("invitations drawn by lot, joining by choice (encouragement)"),
         "observational": message("groups by choice, alike units compared (observational)"),
+        "panel": message("the same units before and after they started (panel)"),
         "threshold": message("a line decided, those right at it compared (threshold)"),
     }
     return words[design]
@@ -101,6 +102,8 @@ def spoken(estimand: str) -> str:
         "CACE": message("effect of joining on those the invitation moved (CACE)"),
         "ATE": message("difference for everybody (ATE)"),
         "ATO": message("difference for those who could be in either group (ATO)"),
+        "ATT": message("effect on those treated (ATT)"),
+        "ATT by period": message("effect on those treated, by period (ATT)"),
         "LATE at the line": message("effect on those right at the line (LATE)"),
     }
     return words.get(estimand, estimand)
@@ -128,7 +131,8 @@ class ComparisonResult(Result):
     """Differences between groups, each with its estimand.
 
     Attributes:
-        design: ``"randomised"``, ``"encouragement"``, ``"observational"`` or ``"threshold"``.
+        design: ``"randomised"``, ``"encouragement"``, ``"observational"``, ``"panel"`` or
+            ``"threshold"``.
         estimand: What the main numbers estimate, in a reader's words.
         control: Label of the group compared with.
         arms: Labels of the other groups.
@@ -236,7 +240,9 @@ class ComparisonResult(Result):
     def main_rows(self) -> tuple[Row, ...]:
         """Return one or two rows a metric and group: the estimates that verdicts speak of."""
         chosen = (
-            ("ITT", "CACE") if self.design == "encouragement" else ("ITT", "ATE", "ATO", "LATE at the line")
+            ("ITT", "CACE")
+            if self.design == "encouragement"
+            else ("ITT", "ATE", "ATO", "ATT", "LATE at the line")
         )
         kept: dict[tuple[str, str | None, str], Row] = {}
         for row in self.rows:

@@ -8,37 +8,9 @@ from scipy import stats
 
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import check_level
+from loyalty_research.stats.effect_sizes import e_value
 
 __all__ = ["e_value", "risk_ratio_of_means", "robustness_value"]
-
-
-def e_value(risk_ratio: float) -> float:
-    """Return the E-value of a risk ratio.
-
-    It is the smallest association, as a risk ratio, that a hidden cause would need with both
-    membership and the outcome, beyond the covariates, to explain the ratio away. It is a
-    threshold for an explanation, not a bound on bias in money.
-
-    Args:
-        risk_ratio: Positive; a ratio below 1 is inverted first.
-
-    Returns:
-        At least 1; 1 means that no hidden cause is needed.
-
-    Raises:
-        ArgumentError: When the ratio is not positive and finite.
-
-    References:
-        VanderWeele and Ding (2017), Annals of Internal Medicine 167, 268-274.
-
-    Examples:
-        >>> round(e_value(3.9), 2), round(e_value(1 / 3.9), 2), e_value(1.0)
-        (7.26, 7.26, 1.0)
-    """
-    if not (math.isfinite(risk_ratio) and risk_ratio > 0):
-        raise ArgumentError(f"risk_ratio must be positive and finite; got {risk_ratio!r}")
-    ratio = max(risk_ratio, 1 / risk_ratio)
-    return ratio + math.sqrt(ratio * (ratio - 1))
 
 
 def risk_ratio_of_means(difference: float, standard_deviation: float) -> float:

@@ -1,4 +1,4 @@
-"""Pictures of comparisons: forest, love plot, overlap of propensities, jump at a line."""
+"""Pictures of comparisons: forest, love and overlap plots, jump at a line, event study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["discontinuity", "forest", "love", "overlap"]
+__all__ = ["discontinuity", "event_study", "forest", "love", "overlap"]
 
 
 def _left(text: str, width: int = 34) -> str:
@@ -240,4 +240,53 @@ def discontinuity(
         axes.set_xlim(float(place.min()) - room, float(place.max()) + room)
         axes.set_xlabel(message("{running} (shaded: within the bandwidth of the estimate)", running=xlabel))
         axes.set_ylabel(message("{metric}, mean of a bin", metric=ylabel))
+    return axes
+
+
+def event_study(
+    lead: ArrayLike,
+    effect: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    xlabel: str = "",
+    ylabel: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw effects by periods since a start, with their bands.
+
+    Args:
+        lead: Periods since the start, negative before it, shape (m,).
+        effect: Effects, shape (m,).
+        low: Lower limits.
+        high: Upper limits.
+        xlabel: Name of the horizontal axis.
+        ylabel: Name of the vertical axis.
+        ax: Axes to draw on; new ones when None.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    at, value, lower, upper = (np.asarray(v, dtype=float) for v in (lead, effect, low, high))
+    with style():
+        axes = figure_axes(ax, height=4.0)
+        axes.axhline(0, color=INK, linewidth=1.0)
+        axes.axvline(-0.5, color=MUTED, linewidth=1.0, linestyle=(0, (4, 3)))
+        for rows, colour, marker, label, face in (
+            (at < 0, SERIES[1], MARKERS[1], message("before: trends should not differ"), SURFACE),
+            (at >= 0, SERIES[0], MARKERS[0], message("since the start"), SERIES[0]),
+        ):
+            axes.vlines(at[rows], lower[rows], upper[rows], color=colour, linewidth=1.6)
+            axes.plot(
+                at[rows],
+                value[rows],
+                linestyle="none",
+                marker=marker,
+                color=colour,
+                markerfacecolor=face,
+                label=label,
+            )
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return axes
