@@ -16,7 +16,7 @@ from loyalty_research.churn import (
     inactivity_sweep,
     one_time_buyers,
 )
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError, ContractError, ImmortalTimeError
 
 BEGIN = dt.date(2024, 1, 1)
 
@@ -159,6 +159,32 @@ def test_segments_from_the_customers_table():
         add_segments(data, ["tier"], customers=customers)
     with pytest.raises(ContractError, match="all alike"):
         add_segments(data, ["first_order"])
+
+
+def test_what_came_after_the_first_day_is_no_segment():
+    data = ChurnData.from_transactions(
+        lines({"a": [0], "b": [1], "c": [2]}), inactivity_days=60, as_of=as_of(300)
+    )
+    customers = pd.DataFrame(
+        {
+            "customer_id": ["x", "c", "b", "a"],
+            "closed_at": pd.to_datetime(["2024-09-01", None, "2024-03-01", "2024-02-01"]),
+            "opened_date": pd.to_datetime(["2024-09-01", "2023-11-05", "2023-12-01", "2023-12-31"]),
+            # a moment in UTC may be on the day after; the date in the shop's zone decides
+            "opened_at": pd.to_datetime(["2024-09-01", "2023-11-06", "2023-12-02", "2024-01-02"]),
+            "tier": ["gold", "none", "gold", "gold"],
+            "tier_at": pd.to_datetime(["2024-01-01", "2023-12-01", "2024-05-01", "2023-12-01"]),
+        }
+    )
+    with pytest.raises(ImmortalTimeError, match="closed_at looks into the future: in 2 of 2") as told:
+        add_segments(data, ["closed_at"], customers=customers)
+    assert "customers: 2 rows (first at positions 2, 3)" in str(told.value)
+    with pytest.raises(
+        ImmortalTimeError, match=r"tier looks into the future: in 1 of 3 .*column tier_at says when"
+    ):
+        add_segments(data, ["tier"], customers=customers)
+    found = add_segments(data, ["opened_date", "opened_at"], customers=customers).covariates
+    assert found["opened_date"].tolist() == ["2023-12", "2023-12", "2023-11"]
 
 
 def test_rare_levels_are_pooled_and_numbers_cut():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import pandas as pd
 
+from loyalty_research.churn.intervals import check_known
 from loyalty_research.churn.words import covariate_words
 from loyalty_research.data.customers import customer_column
 from loyalty_research.errors import ArgumentError, ContractError
@@ -46,7 +47,9 @@ def add_segments(
         segments: ``"first_order"`` cuts what was spent on the first day into ``groups`` of about
             equal size; ``"first_month"`` is there already; any other name is a column of
             ``customers`` that does not change after the first day, such as a region: naming it
-            declares that. Numbers with many values are cut likewise.
+            declares that. Numbers with many values are cut likewise, dates by month. A date, or a
+            column ``x`` beside which there is its date ``x_at`` or ``x_date``, must not lie after
+            the customer's first day.
         customers: One row per customer with ``customer_id``.
         groups: Number of groups of ``"first_order"`` and of numbers that are cut.
         fewest: Levels of fewer customers are put together as ``other``; 5 for pages that leave
@@ -59,6 +62,8 @@ def add_segments(
     Raises:
         ArgumentError: When a segment is unknown or changes over time, or ``groups`` is below 2.
         ContractError: When all first orders (or numbers) are alike.
+        ImmortalTimeError: When a date of ``customers`` says that a value came later than a
+            customer's first day.
 
     Examples:
         >>> import numpy as np, pandas as pd
@@ -92,10 +97,13 @@ def _add_segment(data: ChurnData, segment: str, customers: pd.DataFrame | None, 
         if customers is not None:
             known += [str(c) for c in customers.columns if c != "customer_id"]
         raise ArgumentError(f"there is no segment {segment!r}; choose among {', '.join(known)}")
+    _refuse_later(data, customers, segment)
     values = customer_column(customers, segment).to_frame()
     if data.keys is not None:
         values = values.reindex(data.keys)
     column = values[segment]
+    if pd.api.types.is_datetime64_any_dtype(column):
+        column = column.dt.strftime("%Y-%m")
     if pd.api.types.is_numeric_dtype(column) and column.nunique() > _MOST_LEVELS:
         numbers = column.to_numpy(dtype=np.float64, na_value=np.nan)
         column = pd.Series(_cut(numbers, numbers, segment, groups), index=column.index)
@@ -105,6 +113,31 @@ def _add_segment(data: ChurnData, segment: str, customers: pd.DataFrame | None, 
         order = [*column.cat.categories, message("not known")]
         values[segment] = pd.Categorical(values[segment], categories=order, ordered=True)
     return data.with_covariates(values, known_at="start")
+
+
+def _refuse_later(data: ChurnData, customers: pd.DataFrame, segment: str) -> None:
+    """Raise where a date in the table says that a value came after its customer's first day."""
+    # the business's own date comes first: a moment in UTC may fall on the day after
+    stem = segment.removesuffix("_at").removesuffix("_date")
+    when = [c for c in (f"{stem}_date", f"{stem}_at") if c in customers.columns]
+    dated = when[0] if when else segment
+    if not pd.api.types.is_datetime64_any_dtype(customers[dated]) or data.origin is None or data.keys is None:
+        return
+    place = data.keys.get_indexer(pd.Index(customers["customer_id"]))
+    day = pd.to_datetime(customers[dated])
+    if isinstance(day.dtype, pd.DatetimeTZDtype):
+        day = day.dt.tz_localize(None)
+    rows = np.flatnonzero((place >= 0) & day.notna().to_numpy())
+    known = day.iloc[rows].to_numpy().astype("datetime64[D]") - data.origin[place[rows]].astype(
+        "datetime64[D]"
+    )
+    check_known(
+        known.astype(np.int64),
+        np.zeros(len(rows), dtype=np.int64),
+        column=segment,
+        table="customers" if dated == segment else f"customers, whose column {dated} says when",
+        rows=rows,
+    )
 
 
 def _cut(values: Floats, each: Floats, name: str, groups: int) -> pd.Categorical:
