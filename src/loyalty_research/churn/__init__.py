@@ -21,6 +21,7 @@ from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_tim
 from loyalty_research.churn.split import split_by_time
 from loyalty_research.churn.sweep import InactivitySweep, inactivity_sweep
 from loyalty_research.churn.tenure import TenureHazards, hazard_by_tenure
+from loyalty_research.churn.truth import beside_truth
 from loyalty_research.churn.validation import PredictiveAccuracy, predictive_accuracy
 from loyalty_research.churn.words import shown_count
 
@@ -53,6 +54,7 @@ __all__ = [
     "SurvivalCurves",
     "TenureHazards",
     "add_segments",
+    "beside_truth",
     "brier_score",
     "calibration",
     "common_horizon",

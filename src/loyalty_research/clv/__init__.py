@@ -12,6 +12,7 @@ from loyalty_research.clv.contracts import (
 from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy, frequency_bins, holdout_accuracy
 from loyalty_research.clv.lift import DecileLift, decile_lift
 from loyalty_research.clv.nested import LikelihoodRatioTest, likelihood_ratio_test
+from loyalty_research.clv.opportunities import BetaGeoBetaBinomial
 from loyalty_research.clv.payback import AcquisitionPayback, acquisition_payback
 from loyalty_research.clv.programme import MembersLost, ValueAtChurn, members_lost, value_at_churn
 from loyalty_research.clv.retention import (
@@ -31,6 +32,7 @@ __all__ = [
     "SEGMENTS",
     "AcquisitionPayback",
     "BetaDiscreteWeibull",
+    "BetaGeoBetaBinomial",
     "BetaGeoNBD",
     "Concentration",
     "ContractModel",

@@ -15,10 +15,13 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
     Convention = Literal["continuous", "end-of-period"]
 
-__all__ = ["CONVENTIONS", "YEAR", "Discounting", "discounting"]
+__all__ = ["CONVENTIONS", "PERIODS", "YEAR", "Discounting", "discounting"]
 
 YEAR = {"W": 52.0, "D": 365.25}
 """Model units in a year: 52 weeks (the literature's year, 364 days) or 365.25 days."""
+
+PERIODS = {**YEAR, "M": 12.0, "Q": 4.0, "Y": 1.0}
+"""Periods in a year for models that count opportunities, which may also be months, quarters or years."""
 
 CONVENTIONS = ("continuous", "end-of-period")
 
@@ -69,7 +72,7 @@ def discounting(
         horizon: Length in model units, or None for all the future.
         convention: ``"continuous"`` or ``"end-of-period"``.
         periods_per_year: Periods of the second convention.
-        unit: Time unit of the model, ``"W"`` or ``"D"``.
+        unit: Time unit of the model, a key of :data:`PERIODS`.
 
     Raises:
         ArgumentError: When an option is out of range or the unit is unknown.
@@ -82,7 +85,7 @@ def discounting(
     rate = check_annual_rate(annual_discount_rate)
     if convention not in CONVENTIONS:
         raise ArgumentError(f"convention must be one of {', '.join(CONVENTIONS)}; got {convention!r}")
-    if unit not in YEAR:
+    if unit not in PERIODS:
         raise ArgumentError(
             f"an annual rate needs the model's time unit: fit with unit='W' or unit='D'; it is {unit!r}"
         )
@@ -96,7 +99,7 @@ def discounting(
             "all future purchases without discounting may add up to infinity: "
             "give a horizon= or an annual_discount_rate above 0"
         )
-    year = YEAR[unit]
+    year = PERIODS[unit]
     if convention == "continuous":
         end = math.inf if endless else float(horizon or 0)
         return Discounting((0.0, end), np.ones(1), math.log1p(rate) / year)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from loyalty_research.clv import _beta_geometric, _pareto
 from loyalty_research.clv._covariates import Design, design, objective, row_parameters
-from loyalty_research.clv._discount import YEAR, Discounting, discounting
+from loyalty_research.clv._discount import PERIODS, Discounting, discounting
 from loyalty_research.clv._fitted import FittedModel
 from loyalty_research.clv._frames import check_weights, count_rows, fingerprint, histories_of, unit_of
 from loyalty_research.errors import ArgumentError, ContractError, listed
@@ -202,8 +202,8 @@ class TransactionModel(FittedModel):
         share = counts / counts.sum()
         self.mean_alive_ = float(share @ self.core.alive(parameters, x, recency, T))
         self.yearly_ = None
-        if self.unit_ in YEAR:
-            year = np.full(len(share), YEAR[self.unit_])
+        if self.unit_ in PERIODS:
+            year = np.full(len(share), self._year)
             self.yearly_ = float(share @ self.core.expected(parameters, year))
 
     @property
@@ -441,12 +441,22 @@ class TransactionModel(FittedModel):
         """Draw P(alive) at T by recency and frequency."""
         from loyalty_research.plots.clv import activity_map
 
-        words = {"W": message("weeks"), "D": message("days")}
+        words = {
+            "W": message("weeks"),
+            "D": message("days"),
+            "M": message("months"),
+            "Q": message("quarters"),
+            "Y": message("years"),
+        }
         return activity_map(self.activity(T, most=most), ax=ax, unit=words.get(self.unit_ or "", ""))
 
+    @property
+    def _year(self) -> float:
+        return PERIODS[str(self.unit_)]
+
     def _sentence(self) -> str:
-        if self.unit_ in YEAR:
-            repeat = self.expected_purchases(YEAR[self.unit_]) if self.yearly_ is None else self.yearly_
+        if self.unit_ in PERIODS:
+            repeat = self.expected_purchases(self._year) if self.yearly_ is None else self.yearly_
             return message(
                 "A new customer is expected to buy {repeat} more times within a year. Of {n} customers, "
                 "{alive} are expected to be still buying.",
