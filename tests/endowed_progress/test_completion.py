@@ -37,6 +37,74 @@ def test_carwash_to_the_published_figures(carwash, oracle):
     assert chances == pytest.approx([bayes[f"pr_diff_gt_{m}"] for m in ("0", "0.05", "0.10")], **near)
 
 
+def test_every_carwash_figure_is_to_be_had(carwash, oracle):
+    result = carwash.completion()
+    got = result["endowed"]
+
+    def of(name):
+        case = oracle(name)
+        return case["expected"], {"abs": case["tolerance"], "rel": 0}
+
+    want, near = of("carwash_rd_newcombe")
+    assert got.difference.value == pytest.approx(want["rd"], **near)
+    assert (got.difference.low, got.difference.high) == pytest.approx(want["ci95"], **near)
+    wald = carwash.completion(method="wald")["endowed"].difference
+    assert (wald.low, wald.high) == pytest.approx(want["wald_ci95"], **near)
+    needed = got.number_needed
+    assert needed.value == pytest.approx(want["nnt"], **near)
+    assert (needed.low, needed.high) == pytest.approx(want["nnt_ci95"], **near)
+
+    want, near = of("carwash_exact_tests")
+    tests = result.tests_frame(approximate=True).set_index("test")
+    for name, key in (
+        ("pearson", "pearson_p"),
+        ("yates", "yates_p"),
+        ("fisher", "fisher_two_sided_p"),
+        ("boschloo", "boschloo_two_sided_p"),
+        ("barnard", "barnard_pooled_two_sided_p"),
+    ):
+        assert tests.loc[name, "p_value"] == pytest.approx(want[key], **near)
+    assert tests.loc["pearson", "statistic"] == pytest.approx(want["pearson_chi2"], **near)
+    assert got.difference.p_value == pytest.approx(want["pearson_p"], **near)
+
+    want, near = of("carwash_rr_or")
+    sizes = result.effect_sizes().set_index("measure")["value"]
+    assert got.risk_ratio.value == pytest.approx(want["rr"], **near)
+    assert (got.risk_ratio.low, got.risk_ratio.high) == pytest.approx(want["rr_ci95_katz"], **near)
+    assert got.odds_ratio.value == pytest.approx(want["or"], **near)
+    assert (got.odds_ratio.low, got.odds_ratio.high) == pytest.approx(want["or_ci95_woolf"], **near)
+    exact = got.odds_ratio_exact
+    assert (exact.low, exact.high) == pytest.approx(want["cond_or_ci95_exact"], **near)
+    assert sizes["cohen_h"] == pytest.approx(want["cohen_h"], **near)
+    assert sizes["phi"] == pytest.approx(want["phi"], **near)
+    assert sizes["e_value"] == pytest.approx(want["e_value_rr"], **near)
+    assert 1 < sizes["e_value_limit"] < sizes["e_value"]
+
+    want, near = of("carwash_bayes_beta_binomial")
+    assert got.posterior.mean == pytest.approx(want["post_mean_diff"], **near)
+    assert (got.posterior.low, got.posterior.high) == pytest.approx(want["eti95"], **near)
+    chances = result.posterior_frame(margins=(0, 0.05, 0.1))["probability"].tolist()
+    assert chances == pytest.approx([want[f"pr_diff_gt_{m}"] for m in ("0", "0.05", "0.10")], **near)
+    jeffreys = result.posterior_frame(margins=[0], prior=(0.5, 0.5))["probability"].iloc[0]
+    assert jeffreys == pytest.approx(want["pr_gt_0_jeffreys"], **near)
+    assert sizes["bayes_factor"] == pytest.approx(want["bf10_indep_vs_common_beta11"], **near)
+
+
+def test_effect_sizes_without_an_effect_or_with_clusters(simulated):
+    none = CardExperiment.from_counts({"a": (20, 100), "b": (20, 100)}, control="a").completion()
+    sizes = none.effect_sizes().set_index("measure")["value"]
+    assert (sizes["cohen_h"], sizes["phi"], sizes["e_value"], sizes["e_value_limit"]) == (0, 0, 1, 1)
+    fewer = CardExperiment.from_counts({"a": (51, 150), "b": (28, 150)}, control="a").completion()
+    back = fewer.effect_sizes().set_index("measure")["value"]
+    assert back["cohen_h"] < 0
+    assert back["e_value"] == pytest.approx(3.0446102706816935)
+    days = CardExperiment(
+        simulated(64), as_of="2024-12-31", control="control", cluster="cluster_id"
+    ).completion()
+    assert "phi" not in set(days.effect_sizes()["measure"])
+    assert not len(days.tests_frame(approximate=True))
+
+
 def test_verdict_names_both_rates_and_the_interval(carwash):
     said = carwash.completion().verdict()
     for part in ("34.0%", "18.7%", "15.3 points", "5.4 to 24.9", "6.5"):

@@ -11,12 +11,13 @@ from loyalty_research.endowed_progress.designs import (
     illusory_head_start,
     reason_by_currency,
 )
-from loyalty_research.endowed_progress.economics import Decision, EconomicsResult, PulledForwardResult
+from loyalty_research.endowed_progress.economics import Decision, EconomicsResult
 from loyalty_research.endowed_progress.experiment import CardExperiment
 from loyalty_research.endowed_progress.gradient import GoalGradientResult, HazardResult
 from loyalty_research.endowed_progress.planning import Plan, plan
 from loyalty_research.endowed_progress.preview import Preview
 from loyalty_research.endowed_progress.published import Published, published, published_for
+from loyalty_research.endowed_progress.pulled_forward import PulledForwardResult
 from loyalty_research.endowed_progress.registration import DesignCard
 from loyalty_research.endowed_progress.reset import PostRewardResult
 from loyalty_research.endowed_progress.timing import TimingResult

@@ -11,9 +11,11 @@ import numpy as np
 from loyalty_research.endowed_progress._clusters import cluster_contrast, cluster_ratio, cluster_variances
 from loyalty_research.endowed_progress._lost import lost_card_rows
 from loyalty_research.endowed_progress._outcome import CardResult, NotAvailable
+from loyalty_research.endowed_progress._words import chance_words, points, points_interval
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Finding, Row
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.effect_sizes import chi_squared_test, cohen_h, e_value, phi
 from loyalty_research.stats.multiplicity import adjust_p_values
 from loyalty_research.stats.proportions import (
     beta_binomial_difference,
@@ -37,47 +39,13 @@ if TYPE_CHECKING:
     from loyalty_research.estimates import Check
     from loyalty_research.stats.proportions import DifferenceMethod, ExactTest, PosteriorDifference
 
-__all__ = ["ArmComparison", "CompletionResult", "Outcomes", "arm_rates", "compare_arms", "points"]
+__all__ = ["ArmComparison", "CompletionResult", "Outcomes", "arm_rates", "compare_arms"]
 
 FEW = 5
 """Cells of fewer cards are not told."""
 
 _ENUMERATE_MOST = 100_000
 """Largest n1 x n2 for which Boschloo's and Barnard's tests take about a second."""
-
-
-def points(value: float) -> str:
-    """Format a difference of fractions in percentage points.
-
-    Examples:
-        >>> points(0.1533)
-        '15.3 points'
-    """
-    return message("{value} points", value=number(100 * value, digits=1))
-
-
-def chance_words(probability: float) -> str:
-    """Format a probability without calling anything certain.
-
-    Examples:
-        >>> chance_words(0.9787), chance_words(0.99999), chance_words(0.0001)
-        ('97.9%', 'more than 99.9%', 'less than 0.1%')
-    """
-    if probability > 0.9995:
-        return message("more than 99.9%")
-    if probability < 0.0005:
-        return message("less than 0.1%")
-    return percent(probability)
-
-
-def points_interval(estimate: Estimate) -> str:
-    """Say the interval of a difference of fractions in percentage points."""
-    return message(
-        "{level} interval {low} to {high}",
-        level=percent(estimate.level, digits=0),
-        low=number(100 * estimate.low, digits=1),
-        high=number(100 * estimate.high, digits=1),
-    )
 
 
 @dataclass(frozen=True)
@@ -365,28 +333,74 @@ class CompletionResult(CardResult):
             )
         return plan(baseline=base, uplift=rate - base, power=power, level=self.level)
 
-    def tests_frame(self) -> pd.DataFrame:
-        """Return the exact tests: arm, test, statistic, p_value."""
-        import pandas as pd
-
-        rows = [(c.arm, t.kind, t.statistic, t.p_value) for c in self.comparisons for t in c.tests]
-        return pd.DataFrame(rows, columns=["arm", "test", "statistic", "p_value"])
-
-    def posterior_frame(self, *, margins: Iterable[float] = (0.0, 0.05, 0.1)) -> pd.DataFrame:
-        """Return Pr(difference > margin) under uniform priors: arm, margin, probability.
+    def tests_frame(self, *, approximate: bool = False) -> pd.DataFrame:
+        """Return the tests of equal rates, two-sided: arm, test, statistic, p_value.
 
         Args:
-            margins: Differences of fractions that would be worth having.
+            approximate: Whether Pearson's chi-squared, plain and with Yates' correction, stands
+                beside the exact tests.
         """
         import pandas as pd
 
-        wanted = tuple(margins)
-        rows = [
-            (c.arm, m, c.posterior.pr_above(m))
-            for c in self.comparisons
-            if c.posterior is not None
-            for m in wanted
-        ]
+        rows = [(c.arm, t.kind, t.statistic, t.p_value) for c in self.comparisons for t in c.tests]
+        if approximate and self.outcomes.clustered is None:
+            for c in self.comparisons:
+                for name, corrected in (("pearson", False), ("yates", True)):
+                    rows.append((c.arm, name, *chi_squared_test(*self._table(c.arm), correction=corrected)))
+        return pd.DataFrame(rows, columns=["arm", "test", "statistic", "p_value"])
+
+    def _table(self, arm: str) -> tuple[int, int, int, int]:
+        """Return completed and handed out of an arm and of the control."""
+        at, x, n = self.outcomes.arms.index(arm), self.outcomes.completed, self.outcomes.n
+        return x[at], n[at], x[0], n[0]
+
+    def effect_sizes(self) -> pd.DataFrame:
+        """Return the size of each difference on the scales of papers: arm, measure, value.
+
+        Cohen's h; with single cards phi and the Bayes factor of two rates over one (uniform
+        priors); the E-value of the risk ratio and of its limit nearer 1 (1 where the interval
+        holds 1), which says how strong a hidden cause must be had the arms not been drawn at
+        random.
+        """
+        import pandas as pd
+
+        rows = []
+        for c in self.comparisons:
+            x1, n1, x0, n0 = table = self._table(c.arm)
+            measures = {"cohen_h": cohen_h(x1 / n1, x0 / n0)}
+            if c.posterior is not None:
+                measures |= {"phi": phi(*table), "bayes_factor": c.posterior.bayes_factor}
+            ratio = c.risk_ratio
+            if 0 < ratio.value < math.inf:
+                near = ratio.low if ratio.value > 1 else ratio.high
+                crossed = not near > 0 or ratio.low <= 1 <= ratio.high
+                measures |= {
+                    "e_value": e_value(ratio.value),
+                    "e_value_limit": 1.0 if crossed else e_value(near),
+                }
+            rows += [(c.arm, name, value) for name, value in measures.items()]
+        return pd.DataFrame(rows, columns=["arm", "measure", "value"])
+
+    def posterior_frame(
+        self, *, margins: Iterable[float] = (0.0, 0.05, 0.1), prior: tuple[float, float] = (1.0, 1.0)
+    ) -> pd.DataFrame:
+        """Return Pr(difference > margin): arm, margin, probability.
+
+        Args:
+            margins: Differences of fractions that would be worth having.
+            prior: Beta parameters of either rate before the data: (1, 1) is uniform, (.5, .5)
+                Jeffreys'.
+        """
+        import pandas as pd
+
+        wanted, rows = tuple(margins), []
+        for c in self.comparisons:
+            if c.posterior is None:
+                continue
+            believed = c.posterior
+            if prior != (1.0, 1.0):
+                believed = beta_binomial_difference(*self._table(c.arm), prior=prior, level=self.level)
+            rows += [(c.arm, m, believed.pr_above(m)) for m in wanted]
         return pd.DataFrame(rows, columns=["arm", "margin", "probability"])
 
     def belief(self, margins: Iterable[float] = (0.0,)) -> str:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from loyalty_research.endowed_progress._clusters import cluster_variances
 from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.endowed_progress.completion import points, points_interval
+from loyalty_research.endowed_progress._words import points, points_interval
 from loyalty_research.endowed_progress.designs import Contrast, Design
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate, Row

@@ -12,7 +12,8 @@ from loyalty_research.endowed_progress._outcome import NotAvailable
 from loyalty_research.endowed_progress._windows import holder_courses, judged_cards, per_holder
 from loyalty_research.endowed_progress.analyses import CardAnalyses
 from loyalty_research.endowed_progress.cards import NEVER
-from loyalty_research.endowed_progress.economics import Prices, cost, fan_of_values, pulled_forward
+from loyalty_research.endowed_progress.economics import Prices, cost, fan_of_values
+from loyalty_research.endowed_progress.pulled_forward import pulled_forward
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, messages
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loyalty_research.endowed_progress._windows import Window
-    from loyalty_research.endowed_progress.economics import EconomicsResult, PulledForwardResult
+    from loyalty_research.endowed_progress.economics import EconomicsResult
+    from loyalty_research.endowed_progress.pulled_forward import PulledForwardResult
 
 __all__ = ["CardDecisions"]
 

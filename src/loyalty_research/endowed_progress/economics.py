@@ -1,4 +1,4 @@
-"""What each arm earns after its rewards, which to roll out, and what was only pulled forward."""
+"""What each arm earns after its rewards, and which to roll out."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pandas as pd
 from scipy import stats
 
 from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.endowed_progress.completion import chance_words
+from loyalty_research.endowed_progress._words import chance_words
 from loyalty_research.endowed_progress.visits import arm_means
 from loyalty_research.estimates import Estimate, Finding, Row
-from loyalty_research.i18n import message, number, percent
+from loyalty_research.i18n import message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,14 +29,13 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 __all__ = [
+    "CardContrasts",
     "Decision",
     "EconomicsResult",
     "Prices",
-    "PulledForwardResult",
     "cost",
     "decide",
     "fan_of_values",
-    "pulled_forward",
 ]
 
 _DRAWS = 200_000
@@ -277,17 +276,24 @@ def _fieller(
     return (b - root) / a, (b + root) / a
 
 
-class _Contrasts:
-    """Contrasts of an arm with the control, from means of visits and rewards."""
+class CardContrasts:
+    """Contrasts of an arm with the control, from means of visits and rewards.
+
+    Args:
+        means: Means per arm with their covariance.
+        level: Level of every interval.
+    """
 
     def __init__(self, means: ArmMeans, level: float) -> None:
         self.means, self.level, self.critical = means, level, means.critical(level)
 
     def estimate(self, arm: int, weights: Floats, unit: str | None, shift: float = 0.0) -> Estimate:
+        """Return a weighted sum of outcomes of an arm less that of the control, plus ``shift``."""
         value, se = self.means.contrast(arm, weights)
         return self._interval(value + shift, se, int(self.means.n[arm] + self.means.n[0]), unit)
 
     def of_arm(self, arm: int, weights: Floats, unit: str | None, shift: float = 0.0) -> Estimate:
+        """Return a weighted sum of outcomes of one arm, plus ``shift``."""
         at = slice(arm * len(weights), (arm + 1) * len(weights))
         value = float(weights @ self.means.mean[arm]) + shift
         se = math.sqrt(max(float(weights @ self.means.covariance[at, at] @ weights), 0.0))
@@ -314,7 +320,7 @@ class _Contrasts:
 
 
 def _decision(means: ArmMeans, prices: Prices, arms: tuple[str, ...], level: float) -> Decision:
-    made, w = _Contrasts(means, level), prices.weights
+    made, w = CardContrasts(means, level), prices.weights
     values = tuple(made.of_arm(a, w, prices.currency, -prices.card_cost[a]) for a in range(len(arms)))
     spread = np.kron(np.eye(len(arms)), w)
     chances, losses = decide(
@@ -360,7 +366,7 @@ def cost(
         Fieller (1954) for the break-even margin, a ratio of two differences of means.
     """
     prices = Prices(margin, reward_cost, card_cost or (0.0,) * len(arms), currency)
-    made = _Contrasts(arm_means(np.column_stack([visits, rewards]), arm_of, len(arms), cluster), level)
+    made = CardContrasts(arm_means(np.column_stack([visits, rewards]), arm_of, len(arms), cluster), level)
     paper = [c - prices.card_cost[0] for c in prices.card_cost]
     one_visit, one_reward = np.array([1.0, 0.0]), np.array([0.0, 1.0])
 
@@ -426,168 +432,8 @@ def fan_of_values(
         for day, means in zip(days.tolist(), found, strict=True):
             row: dict[str, object] = {"arm": arm, "day": day}
             for share in levels:
-                e = _Contrasts(means, share).of_arm(a, prices.weights, None, -prices.card_cost[a])
+                e = CardContrasts(means, share).of_arm(a, prices.weights, None, -prices.card_cost[a])
                 name = f"{100 * share:.0f}"
                 row |= {"estimate": e.value, f"low_{name}": e.low, f"high_{name}": e.high}
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-@dataclass(frozen=True, repr=False)
-class PulledForwardResult(CardResult):
-    """How much of the gain was kept later, and how much only came sooner.
-
-    Attributes:
-        arms: Arm names, control first.
-        by_day: Day since issue up to which the gain is counted.
-        until_day: Day since issue up to which holders are followed on.
-        level: Level of every interval.
-        gains: Extra visits per card by ``by_day``, per other arm.
-        given_back: Fewer visits per card than the control's after it (negative: still gaining).
-        kept: Extra visits per card by ``until_day``.
-        reward_gains: Extra rewards per card by ``by_day``.
-        rewards_given_back: Fewer rewards per card than the control's after it.
-        cost_pulled_forward: Cost per card of rewards the control takes later; None without a price.
-        net_early: Net value by ``by_day``; None without prices.
-        net_late: Net value by ``until_day``; None without prices.
-    """
-
-    title: ClassVar[str] = "What was kept, and what only came sooner"
-    finding: ClassVar[str] = "pulled-forward"
-
-    arms: tuple[str, ...]
-    by_day: int
-    until_day: int
-    level: float
-    gains: tuple[Estimate, ...]
-    given_back: tuple[Estimate, ...]
-    kept: tuple[Estimate, ...]
-    reward_gains: tuple[Estimate, ...]
-    rewards_given_back: tuple[Estimate, ...]
-    cost_pulled_forward: tuple[Estimate, ...] | None = None
-    net_early: tuple[Estimate, ...] | None = None
-    net_late: tuple[Estimate, ...] | None = None
-
-    def _headline(self) -> Estimate | None:
-        return self.given_back[0] if len(self.given_back) == 1 else None
-
-    def _rows(self) -> Iterable[Row]:
-        early = message("by day {day}", day=self.by_day)
-        late = message("from day {by} to day {until}", by=self.by_day, until=self.until_day)
-        whole = message("by day {day}", day=self.until_day)
-        for i, arm in enumerate(self.arms[1:]):
-            yield Row(message("extra visits per card"), self.gains[i], arm, early)
-            yield Row(message("visits given back per card"), self.given_back[i], arm, late)
-            yield Row(message("extra visits per card"), self.kept[i], arm, whole)
-            yield Row(message("extra rewards per card"), self.reward_gains[i], arm, early)
-            yield Row(message("rewards pulled forward per card"), self.rewards_given_back[i], arm, late)
-            if self.cost_pulled_forward is not None:
-                yield Row(message("cost of rewards pulled forward"), self.cost_pulled_forward[i], arm, late)
-            if self.net_early is not None and self.net_late is not None:
-                yield Row(message("net margin per card"), self.net_early[i], arm, early)
-                yield Row(message("net margin per card"), self.net_late[i], arm, whole)
-
-    def _verdict(self) -> str:
-        said = []
-        for arm, gain, back, kept in zip(self.arms[1:], self.gains, self.given_back, self.kept, strict=True):
-            fields = {
-                "arm": arm,
-                "by": self.by_day,
-                "until": self.until_day,
-                "gain": number(gain.value, signed=True),
-                "kept": number(kept.value, signed=True),
-                "back": number(back.value),
-                "interval": message(
-                    "{level} interval {low} to {high}",
-                    level=percent(back.level, digits=0),
-                    low=number(back.low, signed=True),
-                    high=number(back.high, signed=True),
-                ),
-            }
-            if back.low > 0:
-                said.append(
-                    message(
-                        "Of {arm}'s {gain} visits per card by day {by}, {back} only came sooner ({interval}): by day "
-                        "{until} {kept} are left.",
-                        **fields,
-                    )
-                )
-            elif back.high < 0:
-                said.append(
-                    message(
-                        "{arm} goes on gaining after day {by}: {gain} visits per card by then, {kept} by day {until}.",
-                        **fields,
-                    )
-                )
-            else:
-                said.append(
-                    message(
-                        "Whether {arm}'s {gain} visits per card by day {by} were only pulled forward is not settled: "
-                        "{back} were given back by day {until} ({interval}).",
-                        **fields,
-                    )
-                )
-        return " ".join(said)
-
-
-def pulled_forward(
-    visits: Floats,
-    rewards: Floats,
-    arm_of: Ints,
-    *,
-    arms: tuple[str, ...],
-    cluster: Ints | None,
-    by_day: int,
-    until_day: int,
-    prices: Prices | None,
-    level: float,
-    checks: tuple[Check, ...] = (),
-) -> PulledForwardResult:
-    """Split a gain into what is kept by a later day and what the control catches up on.
-
-    The arm's lead by ``by_day`` is real trade only as far as it is still there by ``until_day``:
-    what the control's holders buy more of in between is what the arm had pulled forward. The same
-    holds for rewards, whose cost would have come anyway, only later.
-
-    Args:
-        visits: Visits of each holder by ``by_day`` and by ``until_day``, shape ``(holders, 2)``.
-        rewards: Rewards likewise.
-        arm_of: Arm position of each holder.
-        arms: Arm names, control first.
-        cluster: Cluster code of each holder, or None.
-        by_day: Day up to which the gain is counted.
-        until_day: Day up to which holders are followed on.
-        prices: Prices, or None.
-        level: Level of every interval.
-        checks: Checks already made.
-    """
-    values = np.column_stack([visits, rewards])
-    made = _Contrasts(arm_means(values, arm_of, len(arms), cluster), level)
-    others = range(1, len(arms))
-
-    def each(weights: list[float], unit: str | None) -> tuple[Estimate, ...]:
-        return tuple(made.estimate(a, np.array(weights, dtype=float), unit) for a in others)
-
-    visit_unit, reward_unit = message("visits"), message("rewards")
-    money: dict[str, tuple[Estimate, ...]] = {}
-    if prices is not None:
-        m, r, paper = prices.margin, prices.reward_cost, prices.card_cost
-        money["cost_pulled_forward"] = each([0, 0, r, -r], prices.currency)
-        for name, w in (("net_early", [m, 0, -r, 0]), ("net_late", [0, m, 0, -r])):
-            money[name] = tuple(
-                made.estimate(a, np.array(w, dtype=float), prices.currency, paper[0] - paper[a])
-                for a in others
-            )
-    return PulledForwardResult(
-        arms=arms,
-        by_day=by_day,
-        until_day=until_day,
-        level=level,
-        gains=each([1, 0, 0, 0], visit_unit),
-        given_back=each([1, -1, 0, 0], visit_unit),
-        kept=each([0, 1, 0, 0], visit_unit),
-        reward_gains=each([0, 0, 1, 0], reward_unit),
-        rewards_given_back=each([0, 0, 1, -1], reward_unit),
-        checks=checks,
-        **money,
-    )
