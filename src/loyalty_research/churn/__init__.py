@@ -13,10 +13,13 @@ from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
 from loyalty_research.churn.later import LaterCustomers, judge_on_later_customers
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
+from loyalty_research.churn.mean_cumulative import MeanCumulativeFunction, MeanCumulatives, MeanCumulativeTest
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
 from loyalty_research.churn.member_curves import MemberCurves, member_curves
 from loyalty_research.churn.membership import MemberComparison, compare_members
 from loyalty_research.churn.proportional_hazards import PHTest, ph_test
+from loyalty_research.churn.recurrent import RecurrentData
+from loyalty_research.churn.recurrent_cox import RecurrentCox, RecurrentCoxFit
 from loyalty_research.churn.segments import OneTimeBuyers, add_segments, one_time_buyers, varying_covariates
 from loyalty_research.churn.split import split_by_time
 from loyalty_research.churn.sweep import InactivitySweep, inactivity_sweep
@@ -43,12 +46,18 @@ __all__ = [
     "KaplanMeier",
     "LaterCustomers",
     "LogRankTest",
+    "MeanCumulativeFunction",
+    "MeanCumulativeTest",
+    "MeanCumulatives",
     "MemberComparison",
     "MemberCurves",
     "NelsonAalen",
     "OneTimeBuyers",
     "PHTest",
     "PredictiveAccuracy",
+    "RecurrentCox",
+    "RecurrentCoxFit",
+    "RecurrentData",
     "Removed",
     "RestrictedMeans",
     "SurvivalCurves",

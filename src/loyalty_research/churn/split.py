@@ -121,13 +121,14 @@ def _train(data: ChurnData, cut: NDArray[Any], said: str) -> ChurnData:
     if not len(rows):
         raise ContractError(f"nobody is watched before {said}, so there is nothing to train on")
     part = data.take(rows)
-    ends = np.minimum(data.stop[rows], cut[rows])
+    ends, seen = np.minimum(data.stop[rows], cut[rows]), data.stop[rows] <= cut[rows]
     gone = data.n_customers - part.n_customers
     removed = Removed(message("not watched before {day}", day=said), len(data.stop) - len(rows), gone)
     return replace(
         part,
         stop=ends,
-        event=data.event[rows] & (data.stop[rows] <= cut[rows]),
+        event=data.event[rows] & seen,
+        causes=None if data.causes is None else np.where(seen, data.causes[rows], 0),
         removed=(*data.removed, removed),
         checks=(*data.checks, *_late_labels(data, said)),
     )
@@ -172,6 +173,7 @@ def _test(data: ChurnData, cut: NDArray[Any], said: str, who: Who) -> ChurnData:
         start=np.where(there[rows], cut[rows], data.start[rows]),
         stop=data.stop[last],
         event=data.event[last],
+        causes=None if data.causes is None else data.causes[last],
         removed=(*data.removed, removed),
     )
 

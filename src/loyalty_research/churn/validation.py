@@ -212,8 +212,8 @@ def predictive_accuracy(
         ArgumentError: When both or neither of a fitted model and its covariates are given, or a
             time is beyond the follow-up.
         ImmortalTimeError: When test covariates change after the day of prediction.
-        DesignError: When the model was fitted on other data, test days were trained on, or the
-            model says nothing about the days judged.
+        DesignError: When the model was fitted on other data, test days were trained on, the
+            model says nothing about the days judged, or causes of leaving are told apart.
         ContractError: When nobody left in the test.
 
     Examples:
@@ -227,6 +227,11 @@ def predictive_accuracy(
         (True, 216)
     """
     check_level(level)
+    if test.causes is not None or train.causes is not None:
+        raise DesignError(
+            "these data tell causes of leaving apart, and survival means staying whatever the cause; judge with "
+            "train.any_cause() and test.any_cause()"
+        )
     fit = _fitted(model, train, formula, covariates)
     subjects = _subjects(fit, test, covariates)
     overlap = _overlap(train, subjects)

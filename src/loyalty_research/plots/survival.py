@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["FEW", "forest", "spread_apart", "survival_curves", "window_sweep"]
+__all__ = ["FEW", "counts_beneath", "forest", "spread_apart", "survival_curves", "window_sweep"]
 
 FEW = 5
 """Counts of customers from 1 to one below this are shown as ``<5``."""
@@ -65,7 +65,7 @@ def survival_curves(
         )
         ax.set_xlabel(time_label or message("Days"))
         if at_risk is not None:
-            _counts_beneath(ax, at_risk, groups)
+            counts_beneath(ax, at_risk, groups)
         return ax
 
 
@@ -117,7 +117,7 @@ def spread_apart(heights: Floats, *, least: float) -> Floats:
     return out
 
 
-def _counts_beneath(ax: Axes, at_risk: pd.DataFrame, groups: list[Any]) -> None:
+def counts_beneath(ax: Axes, at_risk: pd.DataFrame, groups: list[Any]) -> None:
     """Write the numbers at risk under the axis, aligned with its ticks."""
     times = np.unique(at_risk["time"].to_numpy(dtype=float))
     left, right = ax.get_xlim()

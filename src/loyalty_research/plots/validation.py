@@ -8,12 +8,13 @@ import numpy as np
 
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.plots.style import DASHES, INK, MARKERS, MUTED, SERIES, figure_axes, style
+from loyalty_research.plots.survival import counts_beneath, spread_apart
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["auc_over_time", "calibration_curve", "scores_over_time"]
+__all__ = ["auc_over_time", "calibration_curve", "mean_cumulative", "scores_over_time"]
 
 
 def calibration_curve(
@@ -156,4 +157,70 @@ def scores_over_time(scores: pd.DataFrame, *, ax: Axes | None = None, level: flo
         ax.set_ylabel(
             message("Brier score, lower is better (bars: {level} interval)", level=percent(level, digits=0))
         )
+        return ax
+
+
+def mean_cumulative(
+    curves: pd.DataFrame,
+    at_risk: pd.DataFrame,
+    *,
+    ax: Axes | None = None,
+    time_label: str | None = None,
+    level: float = 0.95,
+) -> Axes:
+    """Draw mean numbers of events with bands, labelled where they end, and the numbers at risk beneath.
+
+    Args:
+        curves: Steps: ``group, time, estimate, low, high``, ascending in time within a group.
+        at_risk: Counts: ``group, time, at_risk``, the same times for each group.
+        ax: Axes to draw on.
+        time_label: What the horizontal axis shows.
+        level: Confidence level of the bands.
+    """
+    with style():
+        groups = list(dict.fromkeys(curves["group"]))
+        ax = figure_axes(ax, height=4.2 + 0.25 * len(groups))
+        ends = []
+        for i, group in enumerate(groups):
+            part = curves[curves["group"] == group]
+            time, mean, low, high = (
+                part[c].to_numpy(dtype=float) for c in ("time", "estimate", "low", "high")
+            )
+            colour = SERIES[i % len(SERIES)]
+            ax.fill_between(time, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
+            ax.step(time, mean, where="post", color=colour, linestyle=DASHES[i % len(DASHES)])
+            ends.append((float(time[-1]), float(mean[-1]), str(group)))
+        top = 1.05 * float(np.nanmax(curves[["estimate", "high"]].to_numpy(dtype=float)))
+        right = max(e[0] for e in ends)
+        ax.set_xlim(0, right)
+        ax.set_ylim(0, top)
+        if len(groups) > 1:
+            heights = top * spread_apart(np.array([e[1] for e in ends]) / top, least=0.06)
+            for i, ((time_, mean_, name), height) in enumerate(zip(ends, heights, strict=True)):
+                colour = SERIES[i % len(SERIES)]
+                ax.plot(
+                    [time_],
+                    [mean_],
+                    marker=MARKERS[i % len(MARKERS)],
+                    color=colour,
+                    clip_on=False,
+                    markersize=5,
+                )
+                ax.annotate(
+                    name,
+                    xy=(time_, mean_),
+                    xytext=(1.03 * right, height),
+                    textcoords="data",
+                    annotation_clip=False,
+                    va="center",
+                    color=INK,
+                    arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "relpos": (0, 0.5)},
+                )
+        ax.set_ylabel(
+            message(
+                "Mean times left, returns counted (band: {level} interval)", level=percent(level, digits=0)
+            )
+        )
+        ax.set_xlabel(time_label or message("Days"))
+        counts_beneath(ax, at_risk, groups)
         return ax
