@@ -24,7 +24,7 @@ def test_published_fit(fitted, oracle):
         case["expected"]["loglik"], abs=case["tolerance"]["loglik"]
     )
     assert fitted.n_customers_ == 946
-    assert fitted.dropped_ == {"no repeat purchase": 1411, "mean spend not above 0": 0}
+    assert fitted.dropped_ == {"no repeat purchase": 1411, "mean spend of 0": 0}
 
 
 def test_published_conditional_means(oracle):
@@ -88,7 +88,7 @@ def test_rows_that_spent_nothing_are_left_out_and_counted(sample, fitted):
     first = np.flatnonzero(free["frequency"] > 0)[:7]
     free.iloc[first, free.columns.get_loc("monetary_value")] = 0.0
     found = GammaGamma().fit(free)
-    assert found.dropped_["mean spend not above 0"] == 7
+    assert found.dropped_["mean spend of 0"] == 7
     assert found.n_customers_ == 939
     check = next(c for c in found.checks if c.name == "Spend above 0")
     assert check.status == "warning"
@@ -123,6 +123,10 @@ def test_a_distribution_without_a_mean_gives_no_mean():
     [
         ({"monetary_value": 5.0}, "spend without a repeat purchase in 4 rows .*positions 0, 3, 6, 8"),
         ({"monetary_value": np.nan}, "missing or infinite spend with repeat purchases in 6 rows"),
+        (
+            {"monetary_value": [0.0, -2, 35, 0, 28, -4, 0, 22, 0, 31]},
+            r"negative spend in 2 rows \(first at positions 1, 5\); refunds are no purchases",
+        ),
         ({"frequency": 0.5}, "values that are not counts of 0 or more in 10 rows"),
         ({"frequency": 0, "monetary_value": 0.0}, "0 of 10 customers bought again"),
     ],
@@ -132,6 +136,14 @@ def test_rows_that_contradict_themselves_are_refused(small, change, said):
         GammaGamma().fit(small.assign(**change))
     with pytest.raises(ContractError, match="missing column monetary_value"):
         GammaGamma().fit(small.drop(columns="monetary_value"))
+    with pytest.raises(ContractError, match="missing column frequency"):
+        GammaGamma().fit(small.drop(columns="frequency"))
+
+
+def test_negative_spend_is_refused_in_predictions_too(small, fitted):
+    refunded = small.assign(monetary_value=-small["monetary_value"])
+    with pytest.raises(ContractError, match="negative spend in 6 rows"):
+        fitted.conditional_expected_spend(refunded)
 
 
 def test_missing_spend_without_repeat_purchase_is_fine(small):

@@ -3,6 +3,7 @@
 from loyalty_research.clv._shares import Concentration, SegmentValue
 from loyalty_research.clv._study import MODELS, Study, study
 from loyalty_research.clv._tracking import Tracking, last_period, tracking
+from loyalty_research.clv.bayes import to_pymc_marketing
 from loyalty_research.clv.contracts import (
     BetaDiscreteWeibull,
     ContractModel,
@@ -12,7 +13,6 @@ from loyalty_research.clv.contracts import (
 from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy, frequency_bins, holdout_accuracy
 from loyalty_research.clv.lift import DecileLift, decile_lift
 from loyalty_research.clv.nested import LikelihoodRatioTest, likelihood_ratio_test
-from loyalty_research.clv.opportunities import BetaGeoBetaBinomial
 from loyalty_research.clv.payback import AcquisitionPayback, acquisition_payback
 from loyalty_research.clv.programme import MembersLost, ValueAtChurn, members_lost, value_at_churn
 from loyalty_research.clv.retention import (
@@ -32,7 +32,6 @@ __all__ = [
     "SEGMENTS",
     "AcquisitionPayback",
     "BetaDiscreteWeibull",
-    "BetaGeoBetaBinomial",
     "BetaGeoNBD",
     "Concentration",
     "ContractModel",
@@ -67,6 +66,7 @@ __all__ = [
     "retention_table",
     "split_value",
     "study",
+    "to_pymc_marketing",
     "tracking",
     "value_at_churn",
 ]

@@ -439,6 +439,6 @@ def _dropped(
         **rows,
         message("customers first seen after calibration (valued, not in the test)"): late,
         message("repeat buyers without spend (valued, not in the spend model)"): spend.dropped_[
-            "mean spend not above 0"
+            "mean spend of 0"
         ],
     }

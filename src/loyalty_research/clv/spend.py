@@ -20,13 +20,19 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["GammaGamma"]
+__all__ = ["GammaGamma", "spend_of"]
 
 _INDEPENDENT = 0.1  # correlation up to which spend and frequency are treated as unrelated
 
 
-def _spend(df: pd.DataFrame) -> tuple[Array, Array]:
-    """Return checked frequency and mean spend (0 where there is no repeat purchase)."""
+def spend_of(df: pd.DataFrame) -> tuple[Array, Array]:
+    """Return checked frequency and mean spend of a summary, each of shape (n,).
+
+    Mean spend is 0 where there is no repeat purchase.
+
+    Raises:
+        ContractError: When a column is missing or a row contradicts itself.
+    """
     x, mean = columns(df, ("frequency", "monetary_value"))
     refuse_rows(
         ~(np.isfinite(x) & (x >= 0) & (x == np.rint(x))),
@@ -40,6 +46,12 @@ def _spend(df: pd.DataFrame) -> tuple[Array, Array]:
         column="monetary_value",
         rule="missing or infinite spend with repeat purchases",
         mend="give the mean spend per repeat purchase day or leave those customers out",
+    )
+    refuse_rows(
+        mean < 0,
+        column="monetary_value",
+        rule="negative spend",
+        mend="refunds are no purchases: leave them out before taking means, as summaries.purchases does",
     )
     refuse_rows(
         (x == 0) & (mean > 0),
@@ -74,7 +86,7 @@ class GammaGamma(FittedModel):
         ...                         "monetary_value": [22.4, 11.8, 35.0, 0, 28.0, 73.7, 11.8, 25.6]})
         >>> model = GammaGamma(penalizer=0.01).fit(summary)
         >>> model.dropped_
-        {'no repeat purchase': 1, 'mean spend not above 0': 0}
+        {'no repeat purchase': 1, 'mean spend of 0': 0}
         >>> model.conditional_expected_spend(summary).round(0).tolist()[:4]
         [26.0, 22.0, 35.0, 33.0]
 
@@ -84,7 +96,7 @@ class GammaGamma(FittedModel):
     """
 
     title: ClassVar[str] = "Gamma-Gamma"
-    names: ClassVar[tuple[str, ...]] = _gamma_gamma.NAMES
+    names = _gamma_gamma.NAMES
 
     dropped_: dict[str, int]
     correlation_: float
@@ -104,13 +116,13 @@ class GammaGamma(FittedModel):
             ContractError: When a row contradicts itself or fewer than two customers remain.
             ConvergenceError: When the likelihood has no inner maximum that can be reached.
         """
-        x, mean = _spend(df)
+        x, mean = spend_of(df)
         weight = check_weights(weights, df)
         repeat = x > 0
         kept = repeat & (mean > 0)
         self.dropped_ = {
             "no repeat purchase": int((~repeat).sum()),
-            "mean spend not above 0": int((repeat & ~kept).sum()),
+            "mean spend of 0": int((repeat & ~kept).sum()),
         }
         if kept.sum() < 2:
             raise ContractError(
@@ -153,7 +165,7 @@ class GammaGamma(FittedModel):
             DesignError: When the fitted distribution has no finite mean for some rows.
         """
         parameters = self.require_fitted().params_.to_numpy()
-        x, mean = _spend(df)
+        x, mean = spend_of(df)
         out = _gamma_gamma.conditional_mean(parameters, x, mean)
         endless = ~np.isfinite(out)
         if endless.any():
@@ -193,7 +205,7 @@ class GammaGamma(FittedModel):
         )
 
     def _refused(self) -> Check:
-        count = self.dropped_["mean spend not above 0"]
+        count = self.dropped_["mean spend of 0"]
         detail = messages(
             "{count} repeat buyer spent nothing and is left out of the spend model",
             "{count} repeat buyers spent nothing and are left out of the spend model",
