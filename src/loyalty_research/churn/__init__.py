@@ -11,6 +11,7 @@ from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
 from loyalty_research.churn.fine_gray import FineGray, fine_gray
 from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
+from loyalty_research.churn.lapses import Lapses, lapses
 from loyalty_research.churn.later import LaterCustomers, judge_on_later_customers
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.mean_cumulative import MeanCumulativeFunction, MeanCumulatives, MeanCumulativeTest
@@ -44,6 +45,7 @@ __all__ = [
     "GrayTest",
     "InactivitySweep",
     "KaplanMeier",
+    "Lapses",
     "LaterCustomers",
     "LogRankTest",
     "MeanCumulativeFunction",
@@ -77,6 +79,7 @@ __all__ = [
     "inactivity_sweep",
     "integrated_brier_score",
     "judge_on_later_customers",
+    "lapses",
     "logrank_test",
     "member_curves",
     "one_time_buyers",
