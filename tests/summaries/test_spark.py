@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import loyalty_research as lr
 from loyalty_research import summaries
 
 
@@ -101,3 +102,16 @@ def test_spark_gives_the_units_of_pandas(move, lines):
         summaries.campaign_units(contacts, lines, **options),
         rtol=1e-12,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_spark_gives_the_cards_of_pandas(move):
+    events = lr.simulate("stamp-card", customers=60, seed=5, required_visits=4, loss=0.01).frame(
+        "card_events"
+    )
+    events = events.drop(columns="occurred_date")
+    pd.testing.assert_frame_equal(
+        summaries.cards(move(events), cluster="cluster_id"), summaries.cards(events, cluster="cluster_id")
+    )
+    pd.testing.assert_frame_equal(summaries.stamps(move(events)), summaries.stamps(events))

@@ -4,6 +4,7 @@ Each summary is written once in narwhals and runs where the data are: DuckDB, Po
 Spark. What comes back is a small pandas frame whose ``attrs`` say what was left out.
 """
 
+from loyalty_research.summaries._cards import cards, stamps
 from loyalty_research.summaries._cohorts import cohorts
 from loyalty_research.summaries._gaps import inactivity_gaps
 from loyalty_research.summaries._moments import ArmMoments, MetricMoments, arm_moments, group_label
@@ -15,10 +16,12 @@ __all__ = [
     "MetricMoments",
     "arm_moments",
     "campaign_units",
+    "cards",
     "cohorts",
     "daily",
     "group_label",
     "inactivity_gaps",
     "purchases",
+    "stamps",
     "units",
 ]
