@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from loyalty_research.clv import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD
+from loyalty_research.clv._discount import Discounting
 from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError
 
 MODELS = [BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD]
@@ -128,6 +129,29 @@ def test_expectations_agree_with_each_other(fitted, sample, model):
     )
     assert late == pytest.approx(undiscounted.sum() / 1.15, rel=1e-12)
     assert late < monthly < at_once < undiscounted.sum() < endless
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_intervals_of_predictions_come_from_the_covariance(fitted, sample, model):
+    found, some = fitted[model], sample.head(60)
+    frame = found.prediction_intervals(39, some)
+    np.testing.assert_allclose(frame["expected"], found.conditional_expected_purchases(39, some), rtol=1e-12)
+    assert (frame["low"] < frame["expected"]).all()
+    assert (frame["expected"] < frame["high"]).all()
+    # the spread of the answer when parameters are drawn from their distribution
+    rng = np.random.default_rng(2)
+    drawn = np.exp(rng.multivariate_normal(found.log_params, found.log_covariance, size=400))
+    rows = [some[c].to_numpy(float) for c in ("frequency", "recency", "T")]
+    panels = Discounting((0.0, 39.0), np.ones(1), 0.0)
+    totals = np.array([found.core.conditional(at, *rows, panels).sum() for at in drawn])
+    total = found.total_expected_purchases(39, some)
+    assert total.value == pytest.approx(frame["expected"].sum(), rel=1e-12)
+    width = np.diff(np.log([total.low, total.high]))[0] / (2 * 1.959964)
+    assert width == pytest.approx(np.log(totals).std(), rel=0.15)
+    nothing = found.prediction_intervals(0, some)
+    assert (nothing == 0).all().all()
+    with pytest.raises(ArgumentError, match="level must lie"):
+        found.prediction_intervals(39, some, level=95)
 
 
 def test_the_definition_of_endless_discounting(fitted, sample):

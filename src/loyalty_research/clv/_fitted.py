@@ -12,7 +12,7 @@ import pandas as pd
 
 from loyalty_research.clv._newton import in_logs, less_penalty, maximise
 from loyalty_research.errors import ArgumentError, ContractError
-from loyalty_research.estimates import Check, Estimate, Result, Row
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, messages
 from loyalty_research.provenance import versions
 
@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["FitResult", "FittedModel", "check_penalizer", "log_interval"]
+__all__ = ["DELTA_LOG", "FitResult", "FittedModel", "check_penalizer", "delta_limits", "log_interval"]
 
+DELTA_LOG = "delta method, log scale"
 _FORMAT = 1
 _LOOSE = 1.0  # standard error of a log parameter from which its interval spans a factor of fifty
 
@@ -46,6 +47,26 @@ def log_interval(value: float, error: float, level: float) -> tuple[float, float
         return math.nan, math.nan
     reach = float(ndtri((1 + level) / 2)) * error / value
     return value * math.exp(-reach), value * math.exp(min(reach, 700.0))
+
+
+def delta_limits(values: Array, slopes: Array, covariance: Array, level: float) -> tuple[Array, Array, Array]:
+    """Return positive quantities with their limits by the delta method on the log scale.
+
+    Args:
+        values: Quantities, shape (n,).
+        slopes: Their derivatives in the log parameters, shape (n, k).
+        covariance: Of the log parameters, shape (k, k).
+        level: Coverage the limits aim at.
+
+    Returns:
+        Values, lower and upper limits, each of shape (n,); a quantity of 0 has the limits 0.
+    """
+    from scipy.special import ndtri
+
+    errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, covariance, slopes), 0.0))
+    ratio = np.divide(errors, values, out=np.zeros_like(values), where=values > 0)
+    reach = float(ndtri((1 + check_level(level)) / 2)) * ratio
+    return values, values * np.exp(-reach), values * np.exp(np.minimum(reach, 700.0))
 
 
 def _coefficient(value: float, error: float, level: float, n: int) -> Estimate:

@@ -12,7 +12,7 @@ import pandas as pd
 from loyalty_research.clv import _contractual
 from loyalty_research.clv._core import jacobian
 from loyalty_research.clv._discount import check_annual_rate
-from loyalty_research.clv._fitted import FittedModel, log_interval
+from loyalty_research.clv._fitted import FittedModel, delta_limits
 from loyalty_research.clv._frames import fingerprint
 from loyalty_research.clv._renewals import cohort_spells, observed, refuse_short, single_spells
 from loyalty_research.errors import ArgumentError, ContractError
@@ -322,12 +322,9 @@ class ContractModel(FittedModel):
         def ahead(at: Array) -> Array:
             return _contractual.discounted_renewals(at, made, rate, horizon)
 
-        values, slopes = ahead(parameters), jacobian(ahead, self.log_params)
-        errors = np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", slopes, self.log_covariance, slopes), 0.0))
-        limits = np.array([log_interval(v, e, level) for v, e in zip(values, errors, strict=True)])
-        return pd.DataFrame(
-            {"renewals": made.astype(int), "expected": values, "low": limits[:, 0], "high": limits[:, 1]}
-        )
+        slopes = jacobian(ahead, self.log_params)
+        values, low, high = delta_limits(ahead(parameters), slopes, self.log_covariance, level)
+        return pd.DataFrame({"renewals": made.astype(int), "expected": values, "low": low, "high": high})
 
     def _parameters(self) -> Array:
         return self.require_fitted().params_.to_numpy()
