@@ -7,7 +7,7 @@ import pytest
 
 from loyalty_research import summaries
 from loyalty_research.clv import BetaGeoNBD, GammaGamma, ParetoNBD, customer_lifetime_value, study
-from loyalty_research.errors import ArgumentError
+from loyalty_research.errors import ArgumentError, ContractError
 
 OPTIONS = {"horizon": 52, "annual_discount_rate": 0.1, "currency": "USD", "seed": 1, "draws": 200}
 SPLIT = {"calibration_end": "1997-09-30", "observation_end": "1998-06-30"}
@@ -31,6 +31,8 @@ def test_the_parts_are_those_made_by_hand(done, sample, sample_orders):
     assert done.accuracy.total_actual == sample["frequency_holdout"].sum()
     assert done.tracking.actual == sample["frequency_holdout"].sum()
     assert done.calibration_end == dt.date(1997, 9, 30)
+    assert done.lift.groups["share"].sum() == pytest.approx(1)
+    assert done.lift.measure == "revenue"
 
 
 def test_every_model_is_shown_beside_the_chosen_one(done):
@@ -123,6 +125,37 @@ def test_what_is_left_out_is_counted(sample_orders, done):
 def test_bad_options_are_refused(sample_orders, change, said):
     with pytest.raises(ArgumentError, match=said):
         study(sample_orders, **{**OPTIONS, **SPLIT, **change})
+
+
+def test_currencies_are_never_mixed(sample_orders):
+    orders = sample_orders.assign(currency="USD")
+    orders.iloc[:7, orders.columns.get_loc("currency")] = "EUR"
+    with pytest.raises(ContractError, match=r"holds EUR in 7 rows, USD in [\d,]+ rows and USD was asked for"):
+        study(orders, **OPTIONS, **SPLIT)
+    with pytest.raises(ContractError, match=r"GBP in .* and USD was asked for"):
+        study(sample_orders.assign(currency="GBP"), **OPTIONS, **SPLIT)
+    one = study(sample_orders.assign(currency="USD").head(4_000), **OPTIONS, **SPLIT)
+    assert one.outcome.unit == "USD"
+
+
+def test_a_model_that_loses_to_the_last_period_is_not_trusted(draw_orders):
+    """Customers with a strict rhythm: the last period says all, a model of chance knows less."""
+    rows = [(f"c{k}", day) for k in range(200) for day in range(k % 30, 720, 14 if k % 2 else 60)]
+    orders = pd.DataFrame(rows, columns=["customer_id", "day"])
+    orders["transacted_date"] = pd.Timestamp("2023-01-01") + pd.to_timedelta(orders.pop("day"), "D")
+    rng = np.random.default_rng(1)
+    usual = pd.Series(1 / rng.gamma(4, 1 / 60, 200), [f"c{k}" for k in range(200)])
+    orders["amount"] = rng.gamma(5, 1, len(orders)) * usual[orders["customer_id"]].to_numpy()
+    done = study(
+        orders, **OPTIONS, calibration_end="2023-12-31", observation_end="2024-12-20", model="MBG/NBD"
+    )
+    assert done.accuracy.beats_benchmark is False
+    assert "loses to simply carrying each customer's last period forward" in done.verdict()
+    found = {f.id: f for f in done.findings()}
+    assert found["total-value"].status == "caution"
+    assert found["loses-to-benchmark"].estimate == done.accuracy.gain
+    check = next(c for c in done.checks if c.name == "Better than carrying the last period forward")
+    assert check.status == "failed"
 
 
 @pytest.fixture

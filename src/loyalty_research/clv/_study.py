@@ -12,10 +12,11 @@ import pandas as pd
 from loyalty_research.clv._discount import YEAR
 from loyalty_research.clv._tracking import last_period, tracking
 from loyalty_research.clv.holdout import frequency_bins, holdout_accuracy
+from loyalty_research.clv.lift import decile_lift
 from loyalty_research.clv.spend import GammaGamma
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD
 from loyalty_research.clv.value import customer_lifetime_value
-from loyalty_research.errors import ArgumentError, ConvergenceError
+from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError
 from loyalty_research.estimates import Check, Finding, Result, Row
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.summaries import daily, purchases
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from loyalty_research.clv._discount import Convention
     from loyalty_research.clv._tracking import Tracking
     from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy
+    from loyalty_research.clv.lift import DecileLift
     from loyalty_research.clv.transactions import TransactionModel
     from loyalty_research.clv.value import LifetimeValue
     from loyalty_research.estimates import Estimate
@@ -58,6 +60,7 @@ class Study(Result):
         tracking: Purchases over time against the calibration model.
         bins: Customers by purchases against the calibration model.
         accuracy: Holdout accuracy of the calibration model.
+        lift: Holdout revenue by tenths of the calibration model's forecast.
         value: Value of every customer.
         outcome: Expected total with the interval of what may happen.
         repeated: Total if the holdout error repeats itself, or None where there was no revenue.
@@ -77,6 +80,7 @@ class Study(Result):
     tracking: Tracking
     bins: FrequencyBins
     accuracy: HoldoutAccuracy
+    lift: DecileLift
     value: LifetimeValue
     outcome: Estimate
     repeated: Estimate | None
@@ -105,7 +109,16 @@ class Study(Result):
             yield Row("total if the holdout error repeats", self.repeated)
 
     def _verdict(self) -> str:
-        return f"{self._total_headline()} {self._holdout_headline()}"
+        said = f"{self._total_headline()} {self._holdout_headline()}"
+        return said if self.accuracy.beats_benchmark is not False else f"{said} {self._loses()}"
+
+    def _loses(self) -> str:
+        return message(
+            "In the holdout the model loses to simply carrying each customer's last period forward: typical error "
+            "{ours} against {theirs} purchases per customer. Do not value single customers by it.",
+            ours=number(self.accuracy.rmse[0], digits=2),
+            theirs=number(self.accuracy.rmse[1], digits=2),
+        )
 
     def _total_headline(self) -> str:
         return message(
@@ -141,7 +154,8 @@ class Study(Result):
     def findings(self) -> tuple[Finding, ...]:
         """Return what the index of a site shows, value first."""
         section = message("The answer")
-        caution: Any = "caution" if self.missed else "finding"
+        loses = self.accuracy.beats_benchmark is False
+        caution: Any = "caution" if self.missed or loses else "finding"
         found = [
             Finding("total-value", self._total_headline(), self.outcome, caution, section),
             Finding(
@@ -168,6 +182,8 @@ class Study(Result):
                 total=self.repeated.format(),
             )
             found.append(Finding("total-if-missed-again", words, self.repeated, "caution", section))
+        if loses:
+            found.append(Finding("loses-to-benchmark", self._loses(), self.accuracy.gain, "caution", section))
         share = self.value.concentration()
         found.append(Finding("concentration", share.verdict(), share.top_share, "finding", section))
         found.extend(self._still_buying(section))
@@ -234,6 +250,31 @@ class Study(Result):
         )
 
 
+def _refuse_currencies(transactions: Any, currency: str | None) -> None:
+    """Raise when amounts are in several currencies, or in another than the one named.
+
+    Raises:
+        ContractError: Naming the currencies and how many rows each has.
+    """
+    import narwhals as nw
+
+    try:
+        frame: Any = nw.from_native(transactions)
+    except TypeError:
+        return  # what is no table is refused by what reads it
+    lazy = frame.lazy()
+    if "currency" not in lazy.collect_schema().names():
+        return
+    counted = lazy.group_by("currency").agg(nw.len().alias("rows")).sort("currency").collect()
+    rows = {code: int(count) for code, count in counted.iter_rows() if code is not None}
+    if len(rows) > 1 or (currency is not None and rows and currency not in rows):
+        said = ", ".join(f"{code} in {count:,} row{'s' * (count != 1)}" for code, count in rows.items())
+        wanted = "" if currency is None else f" and {currency} was asked for"
+        raise ContractError(
+            f"transactions.currency holds {said}{wanted}; convert the amounts to one currency, or value each apart"
+        )
+
+
 def _window(
     days: pd.DataFrame, calibration_end: dt.date | str | None, observation_end: dt.date | str | None
 ) -> tuple[dt.date, dt.date]:
@@ -291,14 +332,15 @@ def study(
         model: ``"BG/NBD"``, ``"MBG/NBD"`` or ``"Pareto/NBD"``. Where it cannot be fitted, the next
             one that can is used and a check says so.
         convention: ``"continuous"`` or ``"end-of-period"`` (months).
-        currency: ISO 4217 code, for display.
+        currency: ISO 4217 code of the amounts. Where the table has a column ``currency``, every row
+            must hold this one.
         level: Coverage the intervals aim at.
         seed: Seed of the simulated outcomes.
         draws: Simulated outcomes.
 
     Raises:
         ArgumentError: When an option is out of range or the holdout would overlap calibration.
-        ContractError: When the orders break the contract.
+        ContractError: When the orders break the contract or are in several currencies.
         ConvergenceError: When no model can be fitted.
 
     Examples:
@@ -314,6 +356,7 @@ def study(
         raise ArgumentError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
     if unit not in YEAR:
         raise ArgumentError(f"unit must be one of {', '.join(map(repr, YEAR))}; got {unit!r}")
+    _refuse_currencies(transactions, currency)
     days = daily(transactions)
     split, end = _window(days, calibration_end, observation_end)
     window: dict[str, Any] = {"calibration_end": split, "observation_end": end}
@@ -356,6 +399,14 @@ def study(
         tracking=tracking(early, days, level=level, **window),
         bins=frequency_bins(early, calibration),
         accuracy=accuracy,
+        lift=decile_lift(
+            early,
+            calibration,
+            benchmark=benchmark,
+            spend_model=early_spend,
+            groups=max(2, min(10, len(calibration) // 5)),
+            level=level,
+        ),
         value=value,
         outcome=value.outcome_interval(seed=seed, draws=draws),
         repeated=None if revenue is None or math.isnan(revenue[2].value) else value.if_missed_again(accuracy),
