@@ -104,6 +104,31 @@ def test_dearer_cards_of_one_arm_lower_its_net_and_raise_its_break_even(simulate
     assert same.net[0].value == pytest.approx(free.net[0].value)
 
 
+def test_a_share_of_what_was_paid_is_a_margin_too(simulated):
+    events = simulated(4, per_arm=60)
+    flat = events.assign(paid_value=np.where(events["event"] == "stamp", 5.0, np.nan))
+    x = CardExperiment(flat, as_of="2024-12-31", control="control")
+    by_visit, by_value = x.economics(margin=2, reward_cost=8), x.economics(margin_rate=0.4, reward_cost=8)
+    assert by_value.net[0].value == pytest.approx(by_visit.net[0].value)
+    assert by_value.net[0].low == pytest.approx(by_visit.net[0].low)
+    assert by_value.extra_visits[0].value == pytest.approx(by_visit.extra_visits[0].value)
+    assert by_value.break_even_uplift[0].value == pytest.approx(5 * by_visit.break_even_uplift[0].value)
+    assert by_value.fan["estimate"].tolist() == pytest.approx(by_visit.fan["estimate"].tolist())
+    assert "break-even share of margin" in set(by_value.to_frame()["metric"])
+    uneven = events.assign(paid_value=np.arange(len(events), dtype=float))
+    y = CardExperiment(uneven, as_of="2024-12-31", control="control").economics(margin_rate=1, reward_cost=0)
+    stamps = uneven[uneven["event"] == "stamp"]
+    paid = stamps.groupby("arm")["paid_value"].sum() / 60
+    assert y.net[0].value == pytest.approx(paid["endowed"] - paid["control"])
+    for bad in ({"margin": 1, "margin_rate": 0.5}, {}):
+        with pytest.raises(ArgumentError, match="not both"):
+            x.economics(reward_cost=1, **bad)
+    with pytest.raises(DesignError, match="paid_value"):
+        CardExperiment(events, as_of="2024-12-31", control="control").economics(
+            margin_rate=0.4, reward_cost=1
+        )
+
+
 def test_chance_of_being_best_equals_the_normal():
     values, covariance = np.array([0.0, 0.3]), np.array([[0.02, 0.004], [0.004, 0.03]])
     chances, losses = decide(values, covariance)

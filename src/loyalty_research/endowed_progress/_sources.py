@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,41 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["counted_outcomes", "unit_outcomes"]
+__all__ = ["as_pandas", "counted_outcomes", "unit_outcomes"]
+
+
+_NUMBERS = ("required_stamps", "endowed_stamps", "cycle", "event_no", "paid_value")
+
+
+def as_pandas(table: Any, name: str) -> pd.DataFrame:
+    """Return a table of any engine as a pandas frame, whole numbers that came as text as numbers.
+
+    Args:
+        table: A pandas frame, or anything narwhals reads (Polars, PyArrow, DuckDB, lazy frames).
+        name: Name of the table in messages.
+
+    Raises:
+        ContractError: When it is no table.
+    """
+    import pandas as pd
+
+    if not isinstance(table, pd.DataFrame):
+        import narwhals as nw
+
+        try:
+            read = nw.from_native(table)
+        except TypeError as error:
+            raise ContractError(
+                f"{name} is a {type(table).__name__}, not a table; give a pandas, Polars, PyArrow or DuckDB one"
+            ) from error
+        frame = (read.collect() if isinstance(read, nw.LazyFrame) else read).to_pandas()
+    else:
+        frame = table
+    texts = [c for c in _NUMBERS if c in frame.columns and not pd.api.types.is_numeric_dtype(frame[c])]
+    read_as = {c: pd.to_numeric(frame[c], errors="coerce") for c in texts}
+    # a column with anything else in it stays as it is, for the checks to name its rows
+    whole = {c: v for c, v in read_as.items() if v.notna().equals(frame[c].notna())}
+    return frame.assign(**whole) if whole else frame
 
 
 def counted_outcomes(

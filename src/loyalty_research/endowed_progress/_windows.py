@@ -152,7 +152,9 @@ def card_sizes(first: pd.DataFrame) -> dict[str, tuple[int, int]] | None:
     return {str(arm): (int(r), int(e)) for arm, r, e in sizes.itertuples(index=False)}
 
 
-def holder_courses(cards: Cards, first: pd.DataFrame, kept: Bools, days: Days) -> tuple[Floats, Floats]:
+def holder_courses(
+    cards: Cards, first: pd.DataFrame, kept: Bools, days: Days, *, values: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return visits and rewards of the holder of each kept card up to some days since the first issue.
 
     Args:
@@ -160,6 +162,7 @@ def holder_courses(cards: Cards, first: pd.DataFrame, kept: Bools, days: Days) -
         first: First cards.
         kept: Which first cards are wanted.
         days: Days since issue, ascending, shape ``(days,)``.
+        values: What to add up for each visit in the place of 1, such as what was paid.
 
     Returns:
         Visits and rewards, shape ``(kept cards, days)`` each; holders of several first cards share
@@ -175,24 +178,28 @@ def holder_courses(cards: Cards, first: pd.DataFrame, kept: Bools, days: Days) -
     start = np.full(size, NEVER, dtype=np.int64)
     np.minimum.at(start, holders, first["issued"].to_numpy())
 
-    def course(owner: Days, day: Days) -> Floats:
+    def course(owner: Days, day: Days, each: Floats | None = None) -> Floats:
         slot = np.searchsorted(days, day - start[owner], side="left")
         inside = slot < len(days)
         flat = owner[inside] * len(days) + slot[inside]
-        counts = np.bincount(flat, minlength=size * len(days)).reshape(size, len(days))
+        weights = None if each is None else each[inside]
+        counts = np.bincount(flat, weights, minlength=size * len(days)).reshape(size, len(days))
         return np.asarray(counts.cumsum(axis=1), dtype=float)
 
     taken = cards.table["redeemed" if (cards.table["redeemed"] < NEVER).any() else "completed"].to_numpy()
     chosen, shared = holders[kept], np.bincount(holders, minlength=size)[holders[kept], None]
-    visits = course(customer[cards.stamp_card], cards.stamp_day)
+    visits = course(customer[cards.stamp_card], cards.stamp_day, values)
     rewards = course(customer, taken)
     return visits[chosen] / shared, rewards[chosen] / shared
 
 
-def per_holder(cards: Cards, first: pd.DataFrame, window: Window) -> tuple[Floats, Floats]:
+def per_holder(
+    cards: Cards, first: pd.DataFrame, window: Window, *, values: Floats | None = None
+) -> tuple[Floats, Floats]:
     """Return visits and rewards of the holder of each judged card, over all the holder's cards.
 
-    Holders of several first cards share theirs out between these.
+    Holders of several first cards share theirs out between these. ``values`` are added up for
+    each visit in the place of 1, where they are given.
 
     Raises:
         DesignError: When stamps are not recorded.
@@ -205,7 +212,9 @@ def per_holder(cards: Cards, first: pd.DataFrame, window: Window) -> tuple[Float
     limit = np.full(size, -1, dtype=np.int64)
     np.maximum.at(limit, holders, window.until)
     owner = customer[cards.stamp_card]
-    visits: Floats = np.bincount(owner[cards.stamp_day <= limit[owner]], minlength=size).astype(float)
+    inside = cards.stamp_day <= limit[owner]
+    weights = None if values is None else values[inside]
+    visits: Floats = np.bincount(owner[inside], weights, minlength=size).astype(float)
     taken = "redeemed" if (cards.table["redeemed"] < NEVER).any() else "completed"
     day = cards.table[taken].to_numpy()
     rewards: Floats = np.bincount(customer[day <= limit[customer]], minlength=size).astype(float)

@@ -34,6 +34,7 @@ class Cards:
             did not happen) and stamps (paid stamps until ``as_of``); the index is the card's code.
         stamp_card: Card of each paid stamp, shape ``(stamps,)``, ascending.
         stamp_day: Day of each paid stamp, ascending within a card.
+        stamp_value: What was paid on the visit of each paid stamp; None where it is not recorded for all.
         arms: Arm names, control first, the others sorted.
         as_of: Last day observed.
         has_clusters: Whether a cluster column was named.
@@ -52,6 +53,7 @@ class Cards:
     has_stamps: bool
     expires: Days
     dropped: dict[str, int] = field(default_factory=dict)
+    stamp_value: NDArray[np.float64] | None = None
 
 
 def day_number(value: Any, name: str) -> int:
@@ -152,6 +154,12 @@ def _check_values(events: pd.DataFrame, arm: str, cluster: str | None) -> None:
             problems.rows(
                 ~((values >= least) & (values == np.floor(values))), f"{name} is no whole number >= {least}"
             )
+    if "paid_value" in events.columns:
+        raw = events["paid_value"]
+        paid = pd.to_numeric(raw, errors="coerce").to_numpy(dtype=float)
+        told = raw.notna().to_numpy()
+        problems.rows(told & ~np.isfinite(paid), "paid_value is no number")
+        problems.rows(told & (paid < 0), "paid_value is negative")
     problems.stop()
     required, endowed = (events[c].to_numpy(dtype=float) for c in ("required_stamps", "endowed_stamps"))
     problems.rows(
@@ -209,11 +217,22 @@ def _first_days(events: pd.DataFrame, kind: str, cards: int) -> Days:
     return days
 
 
-def _per_card(events: pd.DataFrame, arm: str, cluster: str | None) -> tuple[pd.DataFrame, Days, Days]:
+def _stamps(events: pd.DataFrame) -> tuple[Days, Days, NDArray[np.float64] | None]:
+    """Return card, day and paid value of each paid stamp, by card and day."""
+    wanted = ["card", "day", *(["paid_value"] if "paid_value" in events.columns else [])]
+    stamps = events.loc[events["event"] == "stamp", wanted].sort_values(["card", "day"], kind="stable")
+    card, day = (stamps[c].to_numpy(dtype=np.int64) for c in ("card", "day"))
+    value = None
+    if "paid_value" in wanted and stamps["paid_value"].notna().all():
+        value = pd.to_numeric(stamps["paid_value"]).to_numpy(dtype=float)
+    return card, day, value
+
+
+def _per_card(
+    events: pd.DataFrame, arm: str, cluster: str | None, stamp_card: Days, stamp_day: Days
+) -> pd.DataFrame:
     first = events.drop_duplicates("card").sort_values("card")
     cards = len(first)
-    stamps = events.loc[events["event"] == "stamp", ["card", "day"]].sort_values(["card", "day"])
-    stamp_card, stamp_day = (stamps[c].to_numpy(dtype=np.int64) for c in ("card", "day"))
     count = np.bincount(stamp_card, minlength=cards)
     required, endowed = (first[c].to_numpy(dtype=np.int64) for c in ("required_stamps", "endowed_stamps"))
     completed = _first_days(events, "completed", cards)
@@ -244,7 +263,7 @@ def _per_card(events: pd.DataFrame, arm: str, cluster: str | None) -> tuple[pd.D
     else:
         order = table.sort_values(["customer", "issued"], kind="stable")
         table["cycle"] = order.groupby("customer").cumcount() + 1
-    return table, stamp_card, stamp_day
+    return table
 
 
 def _expiry(table: pd.DataFrame) -> Days:
@@ -270,7 +289,8 @@ def read_cards(
     Args:
         events: The ``card_events`` table: card_id, event, occurred_date (or occurred_at),
             required_stamps, endowed_stamps and the arm; customer_id and cycle where known. Stamps
-            given at issue are told by ``endowed_stamps`` and have no stamp event.
+            given at issue are told by ``endowed_stamps`` and have no stamp event. ``paid_value``,
+            where there is such a column, is what was paid on the visit of a stamp.
         as_of: Last day observed; later rows are left out and counted.
         control: Name of the control arm.
         arm: Column of the arm.
@@ -296,7 +316,8 @@ def read_cards(
     if not len(seen):
         raise DesignError(f"no card was issued by as_of ({np.datetime64(last, 'D')})")
     arms = order_arms(rows[arm].astype(str).unique().tolist(), control)
-    table, stamp_card, stamp_day = _per_card(seen, arm, cluster)
+    stamp_card, stamp_day, stamp_value = _stamps(seen)
+    table = _per_card(seen, arm, cluster, stamp_card, stamp_day)
     empty = [a for a in arms if not (table["arm"] == a).any()]
     if empty:
         raise DesignError(f"no card of the arm {', '.join(empty)} was issued by as_of")
@@ -316,4 +337,5 @@ def read_cards(
         has_stamps=bool(len(stamp_day)),
         expires=_expiry(table),
         dropped={"events after the last day observed": len(rows) - len(seen)},
+        stamp_value=stamp_value,
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from loyalty_research.endowed_progress._windows import Window
+    from loyalty_research.endowed_progress.cards import Cards
     from loyalty_research.endowed_progress.economics import EconomicsResult
     from loyalty_research.endowed_progress.pulled_forward import PulledForwardResult
 
@@ -54,8 +55,9 @@ class CardDecisions(CardAnalyses):
     def economics(
         self,
         *,
-        margin: float,
         reward_cost: float,
+        margin: float | None = None,
+        margin_rate: float | None = None,
         card_cost: float | Mapping[str, float] = 0.0,
         currency: str | None = None,
         by_day: int | None = None,
@@ -65,24 +67,32 @@ class CardDecisions(CardAnalyses):
         Rewards are counted when redeemed, or when completed where redemption is not recorded.
 
         Args:
-            margin: Margin of one paid visit, before rewards.
             reward_cost: Cost of one reward.
+            margin: Margin of one paid visit, before rewards; this or ``margin_rate``.
+            margin_rate: Margin as a share of what was paid, which needs the column paid_value.
             card_cost: Cost of handing out a card, one number or by arm.
             currency: ISO 4217 code of all prices.
             by_day: Days from the first card's issue, as for :meth:`completion`.
 
         Raises:
-            ArgumentError: When margin or cost is not a number, or a cost is negative.
-            DesignError: When only counts are known, or stamps are not recorded.
+            ArgumentError: When margin or cost is not a number, a cost is negative, or both or
+                neither of margin and margin_rate are given.
+            DesignError: When only counts are known, or stamps, or their paid value, are not
+                recorded.
         """
         cards = self._need_cards("the margin of extra visits")
-        prices = self._prices(margin, reward_cost, card_cost, currency)
+        if (margin is None) == (margin_rate is None):
+            raise ArgumentError("give margin= of a visit or margin_rate= of what was paid, and not both")
+        earned = margin if margin_rate is None else margin_rate
+        prices = self._prices(math.nan if earned is None else earned, reward_cost, card_cost, currency)
+        values = None if margin_rate is None else self._paid(cards)
         window = judged_cards(cards, self._first, by_day)
         visits, rewards = per_holder(cards, self._first, window)
+        paid = None if values is None else per_holder(cards, self._first, window, values=values)[0]
         arm_of = self._arm_of(self._first[window.kept])
         cluster = None if self._cluster is None else self._cluster[window.kept]
         days = self._fan_days(window)
-        courses = holder_courses(cards, self._first, window.kept, days)
+        courses = holder_courses(cards, self._first, window.kept, days, values=values)
         return cost(
             visits,
             rewards,
@@ -98,8 +108,16 @@ class CardDecisions(CardAnalyses):
             fan=fan_of_values(
                 *courses, arm_of, days=days, arms=self.arms_, cluster=cluster, prices=prices, level=self.level
             ),
+            paid=paid,
             checks=(*self.checks_, *self._secondary("economics"), window.check, self._capped(cards)),
         )
+
+    def _paid(self, cards: Cards) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        if cards.stamp_value is None:
+            raise DesignError(
+                "margin_rate needs card_events.paid_value on every stamp, and it is not recorded"
+            )
+        return cards.stamp_value
 
     def _fan_days(self, window: Window) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Return days from issue that every judged card was followed for."""

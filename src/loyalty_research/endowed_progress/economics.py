@@ -49,7 +49,7 @@ class Prices:
     """Prices an experiment is costed with.
 
     Attributes:
-        margin: Margin of one paid visit, before rewards.
+        margin: Margin of one paid visit, before rewards, or of one unit of money paid.
         reward_cost: Cost of one reward.
         card_cost: Cost of handing out a card, per arm, control first.
         currency: ISO 4217 code of all of them, or None.
@@ -62,7 +62,7 @@ class Prices:
 
     @property
     def weights(self) -> Floats:
-        """Value of one more visit and of one more reward."""
+        """Value of one more visit (or unit of money paid) and of one more reward."""
         return np.array([self.margin, -self.reward_cost])
 
 
@@ -144,6 +144,7 @@ class EconomicsResult(CardResult):
         fan: Net value per card by arm and day: arm, day, estimate and a pair low_NN, high_NN per
             level; None without days.
         currency: ISO 4217 code of the prices, or None.
+        per_money: Whether the margin is a share of what was paid, and not per visit.
     """
 
     title: ClassVar[str] = "What the head start earns, per card handed out"
@@ -162,6 +163,7 @@ class EconomicsResult(CardResult):
     decision: Decision
     fan: pd.DataFrame | None = field(default=None, compare=False)
     currency: str | None = None
+    per_money: bool = False
 
     def _headline(self) -> Estimate | None:
         return self.net[0] if len(self.net) == 1 else None
@@ -169,6 +171,11 @@ class EconomicsResult(CardResult):
     def _rows(self) -> Iterable[Row]:
         for arm, value in zip(self.arms, self.decision.net_values, strict=True):
             yield Row(message("net value per card"), value, arm, self.horizon)
+        even = message("break-even margin of a visit")
+        uplift = message("break-even uplift in visits per card")
+        if self.per_money:
+            even = message("break-even share of margin")
+            uplift = message("break-even uplift in money paid per card")
         for i, arm in enumerate(self.arms[1:]):
             against = message(
                 "{arm} against {control}, {horizon}", arm=arm, control=self.arms[0], horizon=self.horizon
@@ -176,10 +183,8 @@ class EconomicsResult(CardResult):
             yield Row(message("extra visits per card"), self.extra_visits[i], arm, against)
             yield Row(message("extra rewards per card"), self.extra_rewards[i], arm, against)
             yield Row(message("net margin per card"), self.net[i], arm, against)
-            yield Row(message("break-even margin of a visit"), self.break_even[i], arm, against)
-            yield Row(
-                message("break-even uplift in visits per card"), self.break_even_uplift[i], arm, against
-            )
+            yield Row(even, self.break_even[i], arm, against)
+            yield Row(uplift, self.break_even_uplift[i], arm, against)
 
     def _verdict(self) -> str:
         said = []
@@ -319,12 +324,13 @@ class CardContrasts:
         )
 
 
-def _decision(means: ArmMeans, prices: Prices, arms: tuple[str, ...], level: float) -> Decision:
-    made, w = CardContrasts(means, level), prices.weights
-    values = tuple(made.of_arm(a, w, prices.currency, -prices.card_cost[a]) for a in range(len(arms)))
-    spread = np.kron(np.eye(len(arms)), w)
+def _decision(made: CardContrasts, value: Floats, prices: Prices, arms: tuple[str, ...]) -> Decision:
+    values = tuple(made.of_arm(a, value, prices.currency, -prices.card_cost[a]) for a in range(len(arms)))
+    spread = np.kron(np.eye(len(arms)), value)
     chances, losses = decide(
-        np.array([v.value for v in values]), spread @ means.covariance @ spread.T, degrees=means.degrees
+        np.array([v.value for v in values]),
+        spread @ made.means.covariance @ spread.T,
+        degrees=made.means.degrees,
     )
     return Decision(arms, values, tuple(chances.tolist()), tuple(losses.tolist()))
 
@@ -343,6 +349,7 @@ def cost(
     level: float,
     card_cost: tuple[float, ...] | None = None,
     fan: pd.DataFrame | None = None,
+    paid: Floats | None = None,
     checks: tuple[Check, ...] = (),
 ) -> EconomicsResult:
     """Set extra margin against extra rewards, per card handed out.
@@ -360,20 +367,27 @@ def cost(
         level: Level of every interval.
         card_cost: Cost of handing out a card, per arm; nothing when None.
         fan: Net value by arm and day, for the picture.
+        paid: What each holder paid; ``margin`` is then a share of it.
         checks: Checks already made.
 
     References:
         Fieller (1954) for the break-even margin, a ratio of two differences of means.
     """
     prices = Prices(margin, reward_cost, card_cost or (0.0,) * len(arms), currency)
-    made = CardContrasts(arm_means(np.column_stack([visits, rewards]), arm_of, len(arms), cluster), level)
+    earned = visits if paid is None else paid
+    values = np.column_stack([earned, rewards, visits])
+    made = CardContrasts(arm_means(values, arm_of, len(arms), cluster), level)
     paper = [c - prices.card_cost[0] for c in prices.card_cost]
-    one_visit, one_reward = np.array([1.0, 0.0]), np.array([0.0, 1.0])
+    one_earned, one_reward, one_visit = np.eye(3)
+    value = margin * one_earned - reward_cost * one_reward
+    visit_unit, even_unit = message("visits"), currency
+    if paid is not None:
+        visit_unit, even_unit = currency or message("paid"), "fraction"
 
     def uplift(a: int) -> Estimate:
         if margin <= 0:
             return Estimate(math.nan, math.nan, math.nan, level, made.means.method, int(made.means.n[a]))
-        return made.estimate(a, reward_cost / margin * one_reward, message("visits"), paper[a] / margin)
+        return made.estimate(a, reward_cost / margin * one_reward, visit_unit, paper[a] / margin)
 
     others = range(1, len(arms))
     return EconomicsResult(
@@ -384,14 +398,15 @@ def cost(
         level=level,
         extra_visits=tuple(made.estimate(a, one_visit, message("visits")) for a in others),
         extra_rewards=tuple(made.estimate(a, one_reward, message("rewards")) for a in others),
-        net=tuple(made.estimate(a, prices.weights, currency, -paper[a]) for a in others),
+        net=tuple(made.estimate(a, value, currency, -paper[a]) for a in others),
         break_even=tuple(
-            made.ratio(a, reward_cost * one_reward, one_visit, currency, paper[a]) for a in others
+            made.ratio(a, reward_cost * one_reward, one_earned, even_unit, paper[a]) for a in others
         ),
         break_even_uplift=tuple(uplift(a) for a in others),
-        decision=_decision(made.means, prices, arms, level),
+        decision=_decision(made, value, prices, arms),
         fan=fan,
         currency=currency,
+        per_money=paid is not None,
         checks=checks,
     )
 

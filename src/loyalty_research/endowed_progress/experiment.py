@@ -9,7 +9,7 @@ import numpy as np
 from loyalty_research.endowed_progress import _checks
 from loyalty_research.endowed_progress._clusters import ClusteredCards
 from loyalty_research.endowed_progress._outcome import NotAvailable
-from loyalty_research.endowed_progress._sources import counted_outcomes, unit_outcomes
+from loyalty_research.endowed_progress._sources import as_pandas, counted_outcomes, unit_outcomes
 from loyalty_research.endowed_progress._windows import (
     card_sizes,
     judged_cards,
@@ -74,8 +74,9 @@ class CardExperiment(CardDecisions):
     Args:
         card_events: The ``card_events`` table, one row per event: card_id, event (issued, stamp,
             completed, redeemed, expired, lost), occurred_date or occurred_at, required_stamps,
-            endowed_stamps and the arm; customer_id and cycle where known. Given stamps are told by
-            ``endowed_stamps``; they have no stamp event.
+            endowed_stamps and the arm; customer_id, cycle and paid_value of a visit where known.
+            Given stamps are told by ``endowed_stamps``; they have no stamp event. A pandas frame,
+            or one of another engine (Polars, PyArrow, DuckDB).
         as_of: Last day observed.
         control: Name of the arm without a head start.
         arm: Column of the arm.
@@ -114,7 +115,7 @@ class CardExperiment(CardDecisions):
 
     def __init__(
         self,
-        card_events: pd.DataFrame,
+        card_events: Any,
         *,
         as_of: Any,
         control: str,
@@ -125,7 +126,8 @@ class CardExperiment(CardDecisions):
         level: float = 0.95,
     ) -> None:
         self.level = check_level(level)
-        cards = read_cards(card_events, as_of=as_of, control=control, arm=arm, cluster=cluster)
+        events = as_pandas(card_events, "card_events")
+        cards = read_cards(events, as_of=as_of, control=control, arm=arm, cluster=cluster)
         self._cards: Cards | None = cards
         self._horizon = ""
         self._outcomes: Outcomes | None = None
@@ -233,7 +235,7 @@ class CardExperiment(CardDecisions):
     @classmethod
     def from_units(
         cls,
-        units: pd.DataFrame,
+        units: Any,
         *,
         control: str,
         arm: str = "arm",
@@ -246,7 +248,7 @@ class CardExperiment(CardDecisions):
         """Start from a table with one row per card.
 
         Args:
-            units: One row per card.
+            units: One row per card, a frame of any engine.
             control: Name of the arm without a head start.
             arm: Column of the arm.
             completed: Column of 0 and 1, or booleans: was the card completed?
@@ -265,7 +267,8 @@ class CardExperiment(CardDecisions):
             >>> CardExperiment.from_units(cards, control="a").completion().outcomes.completed
             (1, 2)
         """
-        outcomes = unit_outcomes(units, control=control, arm=arm, completed=completed, cluster=cluster)
+        table = as_pandas(units, "units")
+        outcomes = unit_outcomes(table, control=control, arm=arm, completed=completed, cluster=cluster)
         counts = dict(zip(outcomes.arms, zip(outcomes.completed, outcomes.n, strict=True), strict=True))
         planned = registered.ratio if ratio is None and registered is not None else ratio
         self = cls.from_counts(counts, control=control, ratio=planned, level=level)
