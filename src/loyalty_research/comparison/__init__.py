@@ -14,6 +14,7 @@ Examples:
 """
 
 from loyalty_research.comparison.balance import BalanceResult, balance
+from loyalty_research.comparison.certificate import Certificate, a_a_certificate
 from loyalty_research.comparison.design import DESIGNS, Comparison
 from loyalty_research.comparison.discontinuity import Discontinuity, regression_discontinuity
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
@@ -51,6 +52,7 @@ __all__ = [
     "NOT_AN_EFFECT",
     "AndersonRubinSet",
     "BalanceResult",
+    "Certificate",
     "Comparison",
     "ComparisonResult",
     "DifferenceInDifferences",
@@ -70,6 +72,7 @@ __all__ = [
     "ThresholdResult",
     "Units",
     "WeightingResult",
+    "a_a_certificate",
     "adjust_p_values",
     "anderson_rubin_set",
     "augmented_ipw",
