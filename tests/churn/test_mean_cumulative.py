@@ -104,6 +104,26 @@ def test_counts_leave_out_those_away():
     assert found["events"].tolist() == [0, 0, 1, 1, 2]
 
 
+def test_customers_away_still_count():
+    """Everybody is watched for 400 days, so the mean is the plain mean of counts."""
+    rng = np.random.default_rng(4)
+    rows, counts = [], []
+    for customer in range(120):
+        day, lapsed = 0, 0
+        while day < 600:
+            rows.append((customer, day))
+            gap = int(rng.choice([10, 70]))
+            lapsed += gap > 45 and day + 1 <= 400
+            day += gap
+        counts.append(lapsed)
+    bought = pd.DataFrame(rows, columns=["customer_id", "day"]).assign(amount=1.0)
+    bought["transacted_at"] = np.datetime64("2022-01-01") + bought["day"].to_numpy()
+    data = RecurrentData.from_transactions(bought, inactivity_days=45, as_of="2023-08-20")
+    row = MeanCumulativeFunction().fit(data).mean_at([400]).iloc[0]
+    assert row["estimate"] == pytest.approx(np.mean(counts))
+    assert row["se"] == pytest.approx(np.std(counts) / np.sqrt(120))
+
+
 def test_beyond_the_data_nothing_is_said(fit):
     found = fit.mean_at([0, 1000])
     assert found.loc[found["time"] == 0, "estimate"].tolist() == [0.0, 0.0]

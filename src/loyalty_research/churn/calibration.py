@@ -10,6 +10,7 @@ import pandas as pd
 
 from loyalty_research.churn import ipcw
 from loyalty_research.churn.calibration_curve import COARSE, cells_of, curve_of, errors, slope
+from loyalty_research.churn.words import FEW
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
@@ -43,7 +44,8 @@ class Calibration(Result):
         e50: Median absolute gap.
         e90: Ninth decile of the absolute gap.
         curve: ``predicted, observed, low, high`` along the predictions.
-        groups: Groups of like predictions: ``predicted, observed, low, high, customers``.
+        groups: Groups of like predictions: ``predicted, observed, low, high, customers``; those of
+            fewer than 5 customers are left out.
         n: Observations.
     """
 
@@ -129,7 +131,8 @@ def calibration(
         events: 1 where it was the event.
         survival: Predicted chance of still being there at ``time``, shape ``(n,)``.
         time: The day judged.
-        groups: Groups of like predictions in the table beside the curve.
+        groups: Groups of like predictions in the table beside the curve; fewer where they would
+            hold under 20 customers each.
         weights: Case weights.
         cluster: Clusters, resampled whole.
         entry: Refused where anybody enters late; give times since entry instead.
@@ -270,11 +273,14 @@ def _curve_check(way: int) -> tuple[Check, ...]:
 def _grouped(obs: ipcw.Observed, chance: Floats, day: float, groups: int, level: float) -> pd.DataFrame:
     """Return predicted and Kaplan-Meier chances of leaving per group of like predictions."""
     risk = 1.0 - chance
+    groups = max(2, min(groups, obs.n // 20))
     edges = np.unique(np.quantile(risk, np.arange(1, groups) / groups))
     code = np.searchsorted(edges, risk, side="left")
     rows = []
     for g in np.unique(code):
         own = code == g
+        if own.sum() < FEW:
+            continue
         curve = kaplan_meier(np.maximum(obs.time[own], 1e-12), obs.event[own], weights=obs.mass[own])
         low, high = curve_interval(curve, level=level)
         at = [float(np.asarray(1.0 - curve_at(curve, v, day, before=1.0))) for v in (high, low)]

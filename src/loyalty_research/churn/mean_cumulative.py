@@ -11,6 +11,7 @@ import pandas as pd
 from loyalty_research.churn import mean_cumulative_core as core
 from loyalty_research.churn.groups import few_times, group_codes
 from loyalty_research.churn.intervals import require_events, where
+from loyalty_research.churn.recurrent import RecurrentData
 from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError, ContractError, listed
 from loyalty_research.estimates import Estimate, Result, Row, check_level
@@ -68,6 +69,9 @@ class MeanCumulativeFunction:
     def fit(self, data: Followup, *, by: str | None = None) -> MeanCumulatives:
         """Estimate one function, or one per level of ``by``.
 
+        The mean is over all customers watched. In data from transactions somebody away counts
+        with those who do not leave; in data from intervals only the intervals count.
+
         Args:
             data: Recurrent follow-up (or first events).
             by: Covariate that stays the same for a customer.
@@ -77,6 +81,8 @@ class MeanCumulativeFunction:
                 customer.
         """
         require_events(data)
+        if isinstance(data, RecurrentData):
+            data = data.watched()
         codes, labels = (np.zeros(len(data.stop), dtype=np.int64), [ALL]) if by is None else _codes(data, by)
         cluster = data.customer if data.cluster is None else data.cluster
         return MeanCumulatives(
@@ -244,7 +250,7 @@ class MeanCumulatives(Result):
 
         Args:
             times: When to count; some round times by default. ``at_risk`` is the number watched
-                and not away just before each (at 0: from the start).
+                just before each (at 0: from the start).
         """
         asked = few_times(self.last) if times is None else _asked(times)
         return pd.concat(

@@ -11,7 +11,7 @@ import pandas as pd
 from loyalty_research.churn import intervals
 from loyalty_research.churn.followup import Followup, Removed, strata_of
 from loyalty_research.churn.spells import split_at_spells
-from loyalty_research.churn.transactions import first_gaps, one_per_day
+from loyalty_research.churn.transactions import first_gaps, left_truncation, one_per_day
 from loyalty_research.errors import ContractError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, messages
@@ -33,8 +33,14 @@ class RecurrentData(Followup):
 
     Build it with :meth:`from_transactions` or :meth:`from_intervals`. While somebody is away
     they are not at risk; they are again from the day of their return. Its attributes are those
-    of :class:`Followup`, with ``event`` True at every lapse.
+    of :class:`Followup`, with ``event`` True at every lapse, and:
+
+    Attributes:
+        until: Day to which each customer is watched, away or not; None where that is the end of
+            the last interval.
     """
+
+    until: Ints | None = None
 
     @classmethod
     def from_transactions(
@@ -171,6 +177,41 @@ class RecurrentData(Followup):
         """Split intervals where a status begins or ends; as :meth:`ChurnData.time_varying`."""
         return split_at_spells(self, spells, covariate=covariate, outside=outside)
 
+    def take(self, rows: NDArray[Any]) -> RecurrentData:
+        """Return some intervals, customers renumbered."""
+        part = Followup.take(self, rows)
+        return replace(part, until=None if self.until is None else self.until[np.unique(self.customer[rows])])
+
+    def watched(self) -> RecurrentData:
+        """Return the data with time away as time watched, for means over all customers.
+
+        Somebody away cannot leave, but is still one of those the mean is taken over. Data whose
+        ``until`` is None are returned as they are.
+
+        Examples:
+            >>> bought = pd.DataFrame({"customer_id": [1, 1], "amount": [9., 9.],
+            ...     "transacted_at": pd.to_datetime(["2024-01-01", "2024-06-01"])})
+            >>> data = RecurrentData.from_transactions(bought, inactivity_days=60, as_of="2024-12-31")
+            >>> data.watched().to_lifelines()[["start", "stop", "event"]].to_numpy().tolist()
+            [[0, 1, True], [1, 153, True], [153, 305, False]]
+        """
+        if self.until is None:
+            return self
+        order = np.lexsort((self.start, self.customer))
+        who, stop = self.customer[order], self.stop[order]
+        fresh = np.concatenate([[True], who[1:] != who[:-1]])
+        start = np.where(fresh, self.start[order], np.concatenate([[0], stop[:-1]]))
+        final = np.concatenate([fresh[1:], [True]])
+        tail = np.flatnonzero(final & (self.until[who] > stop))
+        both = np.concatenate([np.arange(len(order)), tail])
+        return replace(
+            self.take(order[both]),
+            start=np.concatenate([start, stop[tail]]),
+            stop=np.concatenate([stop, self.until[who[tail]]]),
+            event=np.concatenate([self.event[order], np.zeros(len(tail), dtype=bool)]),
+            until=None,
+        )
+
     def gap_times(self) -> RecurrentData:
         """Return the data with the clock started anew at each return.
 
@@ -196,6 +237,7 @@ class RecurrentData(Followup):
             self,
             start=self.start - since,
             stop=self.stop - since,
+            until=None,
             clock=message("the start or the last return"),
         )
 
@@ -313,6 +355,7 @@ def _follow_returns(transactions: Any, *, inactivity_days: int, as_of: dt.date |
                 "earlier_lapses": rank[rows],
             }
         ),
+        "until": cut - origin[chosen],
         "origin": zero,
         "keys": gaps.keys[chosen],
         "clock": message("the first purchase"),
@@ -346,6 +389,7 @@ def _follow_returns(transactions: Any, *, inactivity_days: int, as_of: dt.date |
                     returns=f"{int((rank[rows] > 0).sum()):,}",
                 ),
             ),
+            left_truncation(gaps.first, gaps.end),
         ),
     }
 

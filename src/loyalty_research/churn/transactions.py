@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["Gaps", "first_gaps", "follow_buyers", "one_per_day"]
+__all__ = ["Gaps", "first_gaps", "follow_buyers", "left_truncation", "one_per_day"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +125,7 @@ def follow_buyers(transactions: Any, *, inactivity_days: int, as_of: dt.date | s
             *(Removed(reason, count, 0) for reason, count in left_out.items() if count),
             lost,
         ),
-        "checks": (_cut_off(gaps, kept), _left_truncation(gaps.first, gaps.end)),
+        "checks": (_cut_off(gaps, kept), left_truncation(gaps.first, gaps.end)),
     }
 
 
@@ -147,7 +147,7 @@ def _cut_off(gaps: Gaps, kept: NDArray[np.bool_]) -> Check:
     )
 
 
-def _left_truncation(first: Ints, end: int) -> Check:
+def left_truncation(first: Ints, end: int) -> Check:
     """Compare how many customers appear right after the extract begins with how many soon after.
 
     Customers who bought before the extract began appear as new in its first weeks; newcomers

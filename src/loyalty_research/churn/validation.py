@@ -100,7 +100,7 @@ class PredictiveAccuracy(Result):
         auc: Who has left by each day.
         brier: Distance of chances from outcomes, beside the same chance for everybody of a tenure.
         calibrations: Calibration at each day judged.
-        d_calibration: Fit over the whole follow-up, or None where it cannot be judged.
+        d_calibration: Fit over the whole follow-up; None for fewer than 50 customers, or weights.
         customers: Customers tested.
         left: Of them, those who left by the last day judged.
         predictions: ``duration, event, entry`` and predicted survival per day judged, one row per
@@ -379,18 +379,20 @@ def _support(known: NDArray[np.bool_], train: ChurnData, days: Floats) -> Check:
     )
 
 
-def _null(train: ChurnData, entry: Floats, days: Floats) -> Floats:
-    """Return the chance training gives everybody of a tenure, whatever their covariates."""
+def _null(train: ChurnData, entry: Floats, days: Floats) -> Floats | None:
+    """Return the chance training gives everybody of a tenure, whatever their covariates.
+
+    None where some tenure runs past training (a parametric model goes on): everybody is then
+    compared with the share of test customers still there, a stricter mark.
+    """
     curve = kaplan_meier(
         train.stop, train.event, entry=train.start if train.start.any() else None, weights=train.weights
     )
 
-    def read(at: Floats) -> Floats:
-        # past training nothing more is known to leave, which parametric models may do better than
-        return survival_at(curve, np.minimum(at, curve.last))
-
-    now = read(entry)
-    given = np.column_stack([read(entry + d) for d in days])
+    if entry.max() + days[-1] > curve.last:
+        return None
+    now = survival_at(curve, entry)
+    given = np.column_stack([survival_at(curve, entry + d) for d in days])
     kept: Floats = np.divide(given, now[:, None], out=np.zeros_like(given), where=now[:, None] > 0)
     return kept
 
@@ -399,7 +401,7 @@ def _distribution(
     fit: Predicts, subjects: ChurnData, lasted: NDArray[Any], entry: Floats, horizon: float
 ) -> DCalibration | None:
     """Test the whole distribution of leaving times up to the last day judged."""
-    if len(lasted) < 50:
+    if len(lasted) < 50 or subjects.weights is not None:
         return None
     end = np.minimum(lasted.astype(np.float64), horizon)
     gone = subjects.event & (lasted <= horizon)
