@@ -1,11 +1,13 @@
 """How long customers stay, what shifts it, and how sure we are."""
 
+from loyalty_research.churn.aft import AFTFit, ParametricAFT
+from loyalty_research.churn.bands import SimultaneousBand
 from loyalty_research.churn.brier import BrierScores, brier_score, integrated_brier_score
 from loyalty_research.churn.calibration import Calibration, DCalibration, calibration, d_calibration
 from loyalty_research.churn.competing import AalenJohansen, CumulativeIncidence
 from loyalty_research.churn.concordance import Concordance, concordance
 from loyalty_research.churn.cox import CoxFit, CoxPH
-from loyalty_research.churn.curves import CumulativeHazards, KaplanMeier, NelsonAalen, SurvivalCurves
+from loyalty_research.churn.curves import KaplanMeier, SurvivalCurves
 from loyalty_research.churn.data import ChurnData
 from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
 from loyalty_research.churn.fine_gray import FineGray, fine_gray
@@ -13,6 +15,7 @@ from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
 from loyalty_research.churn.lapses import Lapses, lapses
 from loyalty_research.churn.later import LaterCustomers, judge_on_later_customers
+from loyalty_research.churn.hazards import CumulativeHazards, NelsonAalen
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.mean_cumulative import MeanCumulativeFunction, MeanCumulatives, MeanCumulativeTest
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference
@@ -30,6 +33,7 @@ from loyalty_research.churn.validation import PredictiveAccuracy, predictive_acc
 from loyalty_research.churn.words import shown_count
 
 __all__ = [
+    "AFTFit",
     "AalenJohansen",
     "BrierScores",
     "Calibration",
@@ -56,12 +60,14 @@ __all__ = [
     "NelsonAalen",
     "OneTimeBuyers",
     "PHTest",
+    "ParametricAFT",
     "PredictiveAccuracy",
     "RecurrentCox",
     "RecurrentCoxFit",
     "RecurrentData",
     "Removed",
     "RestrictedMeans",
+    "SimultaneousBand",
     "SurvivalCurves",
     "TenureHazards",
     "add_segments",

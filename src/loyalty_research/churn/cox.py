@@ -12,12 +12,13 @@ import pandas as pd
 from loyalty_research.churn import cox_core as core
 from loyalty_research.churn import cox_exact, cox_newton, risk_sets
 from loyalty_research.churn import design as coding
+from loyalty_research.churn.clusters import cluster_codes, cluster_sums
 from loyalty_research.churn.cox_firth import Firth
-from loyalty_research.churn.cox_predict import predict_survival
+from loyalty_research.churn.cox_predict import expected_remaining, predict_survival
 from loyalty_research.churn.cox_state import State
 from loyalty_research.churn.cox_verdict import cox_verdict
 from loyalty_research.churn.followup import strata_of
-from loyalty_research.churn.intervals import require_events, where
+from loyalty_research.churn.intervals import require_events
 from loyalty_research.churn.proportional_hazards import ph_check
 from loyalty_research.churn.words import term_words
 from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
 __all__ = ["CoxFit", "CoxPH"]
 
 _MOST_CELLS = 4_000_000
-_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,52 +167,6 @@ def _check_combination(options: CoxPH, data: ChurnData) -> None:
         )
 
 
-def _cluster(data: ChurnData, option: str | None) -> Ints | None:
-    if option is None:
-        return data.cluster
-    if option == "customer":
-        return data.customer
-    if option not in data.covariates.columns:
-        raise ContractError(f"covariates lack the column {option} named by cluster")
-    codes = pd.factorize(data.covariates[option])[0]
-    if (codes < 0).any():
-        raise ContractError(
-            f"covariates.{option} is missing in {where(codes < 0)}; every row needs its cluster"
-        )
-    return codes.astype(np.int64)
-
-
-@dataclass(frozen=True, slots=True)
-class _Scale:
-    """Columns shifted and scaled for Newton's sake; coefficients are turned back exactly."""
-
-    mean: Floats
-    spread: Floats
-
-
-def _standardise(design: coding.Design, encoded: coding.Encoded, n: int) -> _Scale:
-    """Return column means and standard deviations; raise on columns that are combinations."""
-    z = encoded.z
-    share = np.full(n, 1.0 / n) if encoded.pattern is None else np.bincount(encoded.pattern) / n
-    mean = share @ z
-    cross = np.zeros((z.shape[1], z.shape[1]))
-    for at in range(0, len(z), _BLOCK):
-        centred = z[at : at + _BLOCK] - mean
-        cross += centred.T @ (centred * share[at : at + _BLOCK, None])
-    spread = np.sqrt(np.diag(cross))
-    flat = spread <= 1e-12 * (1.0 + np.abs(mean))
-    if flat.any():
-        names = ", ".join(t for t, f in zip(design.terms, flat, strict=True) if f)
-        raise ContractError(f"covariates: {names} does not vary; leave it out")
-    correlation = cross / np.outer(spread, spread)
-    values, vectors = np.linalg.eigh(correlation)
-    if values[0] < 1e-10 * len(values):
-        involved = np.abs(vectors[:, 0]) > 0.05
-        names = ", ".join(t for t, f in zip(design.terms, involved, strict=True) if f)
-        raise ContractError(f"covariates: {names} add up to each other exactly; leave one of them out")
-    return _Scale(mean, spread)
-
-
 def _fit(
     options: CoxPH,
     data: ChurnData,
@@ -223,7 +177,7 @@ def _fit(
     layers: tuple[str, ...],
 ) -> CoxFit:
     n = len(data.stop)
-    scale = _standardise(design, encoded, n)
+    scale = coding.standardise(design, encoded, n)
     start = None if not data.start.any() else data.start
     events, slots = risk_sets.locate(
         start, data.stop, data.event, data.weights, strata, efron=options.ties == "efron"
@@ -247,14 +201,13 @@ def _fit(
     naive = np.full((len(free), len(free)), np.nan)
     inside = np.ix_(free, free)
     naive[inside] = np.linalg.inv(found.information[inside])
-    cluster = _cluster(data, options.cluster)
+    cluster = cluster_codes(data, options.cluster)
     covariance = naive
     if cluster is not None:
         score = core.score_residuals(at, events, slots, small, data.weights, pattern=pattern)[:, free]
         influence = score @ naive[inside]
-        summed = np.column_stack([np.bincount(cluster, influence[:, j]) for j in range(influence.shape[1])])
         covariance = np.full_like(naive, np.nan)
-        covariance[inside] = summed.T @ summed
+        covariance[inside] = cluster_sums(cluster, influence)
     state = State(
         options=options,
         data=data,
@@ -281,7 +234,7 @@ def _objective(
     events: risk_sets.Events,
     slots: risk_sets.Slots,
     encoded: coding.Encoded,
-    scale: _Scale,
+    scale: coding.Scale,
     ridge: Floats | None,
 ) -> cox_newton.Objective:
     if options.penalty == "firth":
@@ -530,10 +483,38 @@ class CoxFit(Result):
         return predict_survival(
             self.state,
             df,
-            times=np.atleast_1d(np.asarray(times, dtype=np.float64)),
-            alive_at=np.asarray(alive_at, dtype=np.float64),
+            times=times,
+            alive_at=alive_at,
             level=self.state.options.level if level is None else check_level(level),
             interval=interval,
+        )
+
+    def expected_remaining(
+        self, df: pd.DataFrame, *, alive_at: ArrayLike = 0, horizon: float, level: float | None = None
+    ) -> pd.DataFrame:
+        """Return how long customers are expected to stay yet, counting ``horizon`` days ahead at most.
+
+        Args:
+            df: One row per customer with the model's covariates (and strata columns).
+            alive_at: Day on which each is known to be still there (one number, or one per row).
+            horizon: Days ahead that count; nobody can stay longer than this.
+            level: Confidence level; the model's by default.
+
+        Returns:
+            One row per customer: ``row, alive_at, horizon, estimate, low, high, reason``. The
+            interval comes from the delta method. Where ``alive_at + horizon`` is beyond the last
+            day observed the estimate is NaN and ``reason`` says so.
+
+        Raises:
+            ContractError: When a covariate is missing, has gaps or unknown levels.
+            ArgumentError: When ``alive_at`` is negative or ``horizon`` not above 0.
+        """
+        return expected_remaining(
+            self.state,
+            df,
+            alive_at=alive_at,
+            horizon=horizon,
+            level=self.state.options.level if level is None else check_level(level),
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:

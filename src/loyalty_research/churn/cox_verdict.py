@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from loyalty_research.churn.means import RestrictedMeans
     from loyalty_research.estimates import Check
 
-__all__ = ["cox_verdict", "restricted_means"]
+__all__ = ["caveat", "cox_verdict", "restricted_means"]
 
 
 def cox_verdict(state: State, params: pd.Series[float], limits: pd.DataFrame, checks: Sequence[Check]) -> str:
@@ -34,17 +34,23 @@ def cox_verdict(state: State, params: pd.Series[float], limits: pd.DataFrame, ch
             sentences.append(message("Read the survival curves of groups instead."))
     else:
         sentences = _ratio_sentences(state, params, limits)
-    chosen = [v for v in state.design.inputs if v in state.data.chosen]
-    if chosen:
-        sentences.append(
-            message(
-                "Customers choose this themselves ({names}), so these figures compare people who differ in more than that.",
-                names=", ".join(covariate_words(c) for c in chosen),
-            )
-        )
-    else:
-        sentences.append(message("These are associations, not effects."))
-    return " ".join(sentences)
+    return " ".join([*sentences, caveat(state.design.inputs, state.data.chosen)])
+
+
+def caveat(inputs: Sequence[str], chosen: Sequence[str]) -> str:
+    """Return what a regression on customers as they are does not say.
+
+    Args:
+        inputs: Covariates of the model.
+        chosen: Covariates customers choose for themselves.
+    """
+    own = [v for v in inputs if v in chosen]
+    if not own:
+        return message("These are associations, not effects.")
+    return message(
+        "Customers choose this themselves ({names}), so these figures compare people who differ in more than that.",
+        names=", ".join(covariate_words(c) for c in own),
+    )
 
 
 def _ratio_sentences(state: State, params: pd.Series[float], limits: pd.DataFrame) -> list[str]:

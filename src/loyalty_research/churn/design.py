@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Design", "Encoded", "encode", "from_columns", "from_formula", "levels_of"]
+__all__ = ["Design", "Encoded", "Scale", "encode", "from_columns", "from_formula", "levels_of", "standardise"]
 
+_BLOCK = 1 << 16
 _FEW = 64
 _MOST_PATTERNS = 20_000
 
@@ -55,6 +56,15 @@ class Design:
     def inputs(self) -> tuple[str, ...]:
         """Columns the data must have."""
         return self.names if self.spec is None else self.needed
+
+    def check(self, frame: pd.DataFrame, table: str = "covariates") -> None:
+        """Raise where :meth:`matrix` would, counting over the whole frame.
+
+        Raises:
+            ContractError: When a column is missing or has gaps or unknown levels.
+        """
+        _complete(frame, self.inputs, table)
+        _known_levels(frame, self.levels, table)
 
     def matrix(self, frame: pd.DataFrame, table: str = "covariates") -> Floats:
         """Return the model columns of a frame, shape ``(rows, terms)``.
@@ -207,6 +217,37 @@ def encode(design: Design, frame: pd.DataFrame, table: str = "covariates") -> En
     # the spec is fitted by now: centring and splines replay their stored state, row by row
     pattern, first = codes
     return Encoded(design.matrix(frame.iloc[first], table), pattern)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Columns shifted and scaled for Newton's sake; coefficients are turned back exactly."""
+
+    mean: Floats
+    spread: Floats
+
+
+def standardise(design: Design, encoded: Encoded, n: int) -> Scale:
+    """Return column means and standard deviations; raise on columns that are combinations."""
+    z = encoded.z
+    share = np.full(n, 1.0 / n) if encoded.pattern is None else np.bincount(encoded.pattern) / n
+    mean = share @ z
+    cross = np.zeros((z.shape[1], z.shape[1]))
+    for at in range(0, len(z), _BLOCK):
+        centred = z[at : at + _BLOCK] - mean
+        cross += centred.T @ (centred * share[at : at + _BLOCK, None])
+    spread = np.sqrt(np.diag(cross))
+    flat = spread <= 1e-12 * (1.0 + np.abs(mean))
+    if flat.any():
+        names = ", ".join(t for t, f in zip(design.terms, flat, strict=True) if f)
+        raise ContractError(f"covariates: {names} does not vary; leave it out")
+    correlation = cross / np.outer(spread, spread)
+    values, vectors = np.linalg.eigh(correlation)
+    if values[0] < 1e-10 * len(values):
+        involved = np.abs(vectors[:, 0]) > 0.05
+        names = ", ".join(t for t, f in zip(design.terms, involved, strict=True) if f)
+        raise ContractError(f"covariates: {names} add up to each other exactly; leave one of them out")
+    return Scale(mean, spread)
 
 
 def _pattern_codes(frame: pd.DataFrame) -> tuple[Ints, Ints] | None:
