@@ -360,6 +360,30 @@ def test_simulated_completion_is_the_exact_one(given):
     assert truth["completion_difference_sample"] == pytest.approx(truth["completion_difference"], abs=0.015)
 
 
+def test_simulated_days_and_visits_are_the_exact_ones():
+    tables, truth = cards(12_000, 9, cards=1, scenario="both", abandon=0.01, season=0.4)
+    events = tables["card_events"]
+    issued = events[events["event"] == "issued"].set_index("card_id")
+    visits = events[events["event"] == "stamp"].groupby("card_id").size().reindex(issued.index, fill_value=0)
+    done = events[events["event"] == "completed"].set_index("card_id")["occurred_at"]
+    days = (done.dt.normalize() - issued["occurred_at"].dt.normalize()).dt.days.reindex(issued.index)
+    days = days.fillna(7 * truth["expiry_weeks"])
+    gaps = {}
+    for arm, rows in issued.groupby("arm"):
+        for values, exact in ((days, truth[f"mean_days_{arm}"]), (visits, None)):
+            mine = values[rows.index]
+            error = mine.std() / np.sqrt(len(mine))
+            gaps[arm, exact is None] = (mine.mean(), error)
+            assert exact is None or mine.mean() == pytest.approx(exact, abs=4 * error), arm
+    error = np.hypot(gaps["endowed", True][1], gaps["control", True][1])
+    assert gaps["endowed", True][0] - gaps["control", True][0] == pytest.approx(
+        truth["card_visits_difference"], abs=4 * error
+    )
+    lost = cards(50, 1, cards=1, scenario="both", abandon=0.01, season=0.4, loss=0.05)[1]
+    assert lost["mean_days_difference"] == truth["mean_days_difference"]
+    assert lost["completion_difference"] < truth["completion_difference"]
+
+
 def test_chosen_cards_differ_without_an_effect():
     tables, truth = cards(12_000, 2, scenario="self-selection", cards=1)
     events = tables["card_events"]

@@ -18,7 +18,7 @@ from loyalty_research.endowed_progress._models import (
     wald,
 )
 from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.endowed_progress.hazard import fit_random_intercept
+from loyalty_research.endowed_progress.hazard import fit_pooled, fit_random_intercept
 from loyalty_research.endowed_progress.periods import card_periods
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Estimate, Row
@@ -52,6 +52,8 @@ class PostRewardResult(CardResult):
             card, same customer, on the link scale: the empty card and the reward together.
         later: Level of later cards against first ones at equal progress: what the reward alone
             does. In the simulator it is ``reset``.
+        pooled: The same when customers are thrown together: only keen ones hold later cards, so it
+            is selection and reset in one.
         slope: Slope in progress within customers.
         before: Chance of a visit with one stamp to go, for an average customer.
         after: Chance of a visit just after the reward, for the same customer.
@@ -73,6 +75,7 @@ class PostRewardResult(CardResult):
 
     jump: Estimate
     later: Estimate
+    pooled: Estimate
     slope: Estimate
     before: Estimate
     after: Estimate
@@ -97,6 +100,7 @@ class PostRewardResult(CardResult):
         chance = message("chance of a visit in {days} days, average customer", days=self.days)
         yield Row(message("just after the reward less just before it"), self.jump, None, scale)
         yield Row(message("later cards at equal progress"), self.later, None, scale)
+        yield Row(message("later cards, pooled (selection)"), self.pooled, None, scale)
         yield Row(message("slope within customers"), self.slope, None, f"{scale}, {per}")
         yield Row(message("just before the reward"), self.before, None, chance)
         yield Row(message("just after the reward"), self.after, None, chance)
@@ -309,6 +313,7 @@ def post_reward_reset(
     arms = len(cards.arms)
     model = hazard_model(periods, _columns(periods, progress, arms, carry_over=False), season)
     fit = fit_random_intercept(model.design, model.data, link=link, nodes=nodes)
+    alike = fit_pooled(model.design, model.data, link=link)
     values, n = fit.coefficients, int(model.data.count.sum())
 
     def estimate(line: int | Floats) -> Estimate:
@@ -322,6 +327,14 @@ def post_reward_reset(
     return PostRewardResult(
         jump=estimate(start - last),
         later=estimate(2),
+        pooled=wald(
+            alike.coefficients,
+            alike.covariance,
+            2,
+            level=level,
+            method=message("pooled, Wald; selection"),
+            n=n,
+        ),
         slope=estimate(1),
         before=_chance(estimate(last), link),
         after=_chance(estimate(start), link),

@@ -64,7 +64,9 @@ def simulate(kind: str, *, customers: int, seed: int, **truth: Any) -> Dataset:
         ``complier_share``, ``effect_per_member``, ``att``, ``ate``, ``naive_gap`` of spend in the
         window (and ``..._orders``, ``..._converted``) and ``hazard_ratio``; for cards
         ``completion_control``, ``completion_endowed``, ``completion_difference`` (exact),
-        ``hazards_control``, ``hazards_endowed`` and ``visits_difference``.
+        ``hazards_control``, ``hazards_endowed``, ``card_visits_difference`` (on first cards, exact),
+        ``mean_days_difference`` (days not completed up to expiry, exact, lost cards as if kept) and
+        ``visits_difference`` (over all cards of these people).
 
     Raises:
         ArgumentError: When the kind or a parameter is unknown (the message lists the known ones),

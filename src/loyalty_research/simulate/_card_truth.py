@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -126,7 +126,8 @@ def exact_card(truth: CardTruth, given: int) -> dict[str, Any]:
         given: Stamps that the card comes with.
 
     Returns:
-        ``completion``: share completed by expiry; ``hazards``: share of open cards visited in a
+        ``completion``: share completed by expiry; ``visits``: visits on the card by expiry;
+        ``mean_days``: mean days not completed up to expiry; ``hazards``: share of open cards visited in a
         week by stamps from visits, 0 to ``required_visits - 1``, over all weeks (cards that were
         given up are open too); ``by_deviation``: completion at each node; ``nodes``, ``weights``.
     """
@@ -138,6 +139,7 @@ def exact_card(truth: CardTruth, given: int) -> dict[str, Any]:
     done = np.zeros(len(own))
     open_weeks = np.zeros_like(base)
     visits = np.zeros_like(base)
+    saved = np.zeros(len(own))
     for start in range(truth.issue_weeks):
         active = np.zeros_like(base)
         active[:, 0] = 1 / truth.issue_weeks
@@ -152,10 +154,14 @@ def exact_card(truth: CardTruth, given: int) -> dict[str, Any]:
             active = active - moved
             active[:, 1:] += moved[:, :-1]
             done += moved[:, -1]
+            # a visit falls on any day of its week alike, the fourth on average
+            saved += moved[:, -1] * (7 * (truth.expiry_weeks - week) + 3)
     with np.errstate(invalid="ignore"):  # nobody reaches a stamp where a card is too short-lived
         hazards = (weights @ visits) / (weights @ open_weeks)
     return {
         "completion": float(weights @ done),
+        "visits": float(weights @ visits.sum(axis=1)),
+        "mean_days": 7 * truth.expiry_weeks - float(weights @ saved),
         "hazards": hazards,
         "by_deviation": done,
         "nodes": nodes,
@@ -172,10 +178,16 @@ def chooses_endowed(truth: CardTruth, own: Floats) -> Floats:
 def exact_facts(truth: CardTruth) -> dict[str, Any]:
     """Return the exact truths about first cards that go into ``Dataset.truth``."""
     control, endowed = exact_card(truth, 0), exact_card(truth, truth.endowed_stamps)
+    kept = replace(truth, loss=0.0)  # a lost card is censored, so its time is that of a kept one
+    days = {given: exact_card(kept, given)["mean_days"] for given in (0, truth.endowed_stamps)}
     facts = {
         "completion_control": control["completion"],
         "completion_endowed": endowed["completion"],
         "completion_difference": endowed["completion"] - control["completion"],
+        "card_visits_difference": endowed["visits"] - control["visits"],
+        "mean_days_control": days[0],
+        "mean_days_endowed": days[truth.endowed_stamps],
+        "mean_days_difference": days[truth.endowed_stamps] - days[0],
         "hazards_control": [float(h) for h in control["hazards"]],
         "hazards_endowed": [float(h) for h in endowed["hazards"]],
     }
