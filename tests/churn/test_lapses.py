@@ -17,6 +17,14 @@ def as_of(day):
     return (BEGIN + pd.Timedelta(days=day)).date()
 
 
+def first_days(bought):
+    return (bought.groupby("customer_id")["transacted_date"].min() - BEGIN).dt.days.to_numpy()
+
+
+def data_last(bought):
+    return 640 - first_days(bought).min()
+
+
 def comers_and_goers(n=300, seed=4, until=700):
     """Buy every ten days for a while, stay away for 100 days and more, come back; some never do."""
     rng = np.random.default_rng(seed)
@@ -61,7 +69,9 @@ def test_the_share_who_lapsed_is_that_of_the_first_silence():
     known = KaplanMeier().fit(data).survival_at([60]).iloc[0]
     assert found.ever.value == pytest.approx(1 - known["estimate"])
     assert (found.ever.low, found.ever.high) == pytest.approx((1 - known["high"], 1 - known["low"]))
-    assert lapses(bought, inactivity_days=60, as_of=as_of(700), at=9999).at == 640
+    assert lapses(bought, inactivity_days=60, as_of=as_of(700), at=9999).at == data_last(bought)
+    half = lapses(bought, inactivity_days=60, as_of=as_of(700)).at
+    assert half == np.floor(np.median(640 - first_days(bought)))
 
 
 def test_without_returns_few_lapse_twice():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -85,7 +85,7 @@ def lapses(
     *,
     inactivity_days: int,
     as_of: dt.date | str,
-    at: float,
+    at: float | None = None,
     level: float = 0.95,
 ) -> Lapses:
     """Count every lapse of each customer, not the first alone.
@@ -97,8 +97,8 @@ def lapses(
         transactions: As :meth:`ChurnData.from_transactions`.
         inactivity_days: Silence, in days, that counts as a lapse.
         as_of: Last day observed; follow-up ends ``inactivity_days`` before it.
-        at: Day on the customers' clocks at which the answers are read; the last one watched where
-            that is earlier.
+        at: Day on the customers' clocks at which the answers are read; by default the last one on
+            which half of the customers are watched.
         level: Confidence level.
 
     Raises:
@@ -118,7 +118,7 @@ def lapses(
     References:
         Nelson (1995), Technometrics 37; Lawless, Nadeau (1995), Technometrics 37.
     """
-    if not at > 0:
+    if at is not None and not at > 0:
         raise ArgumentError(f"at must be a positive number of days; got {at!r}")
     table, _ = one_per_day(transactions)
     seen = silences(table, as_of)
@@ -147,8 +147,10 @@ def lapses(
     frame = frame.drop_duplicates(["customer", "stop"], keep="first", ignore_index=True)
     before = frame.groupby("customer")["stop"].shift(fill_value=0)
     data = RecurrentData.from_intervals(frame.assign(start=before), id="customer")
+    data = replace(data, clock=message("the first purchase"), inactivity_days=gaps.window)
     curve = MeanCumulativeFunction(level=level).fit(data)
-    day = min(float(at), curve.last)
+    half = float(np.median(gaps.follow[kept]))
+    day = np.floor(half) if at is None else min(float(at), curve.last)
     mean = curve.mean_at([day]).iloc[0]
     first = kaplan_meier(gaps.stop[kept], gaps.left[kept])
     low, high = curve_interval(first, level=level)

@@ -83,7 +83,8 @@ class LaterCustomers(Result):
     def table(self) -> Html:
         """Return ranking and distance of the predictions as a table for a page."""
         frame = self.accuracy.to_frame()
-        shown = frame[frame["metric"].str.contains("concordance|AUC|Brier")]
+        named = frame["metric"].str
+        shown = frame[named.contains("concordance|AUC|Brier") & ~named.contains("scaled")]
         columns = ["metric", "estimate", "low", "high"]
         headings = {}
         if "null" in shown and shown["null"].notna().any():
