@@ -13,7 +13,16 @@ from loyalty_research.clv.contracts import (
 from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy, frequency_bins, holdout_accuracy
 from loyalty_research.clv.lift import DecileLift, decile_lift
 from loyalty_research.clv.nested import LikelihoodRatioTest, likelihood_ratio_test
+from loyalty_research.clv.opportunities import BetaGeoBetaBinomial
 from loyalty_research.clv.payback import AcquisitionPayback, acquisition_payback
+from loyalty_research.clv.portraits import (
+    AliveHistory,
+    ExpectationMatrix,
+    Heterogeneity,
+    alive_history,
+    expectation_matrix,
+    heterogeneity,
+)
 from loyalty_research.clv.programme import MembersLost, ValueAtChurn, members_lost, value_at_churn
 from loyalty_research.clv.retention import (
     RetentionSensitivity,
@@ -31,13 +40,17 @@ __all__ = [
     "MODELS",
     "SEGMENTS",
     "AcquisitionPayback",
+    "AliveHistory",
     "BetaDiscreteWeibull",
+    "BetaGeoBetaBinomial",
     "BetaGeoNBD",
     "Concentration",
     "ContractModel",
     "DecileLift",
+    "ExpectationMatrix",
     "FrequencyBins",
     "GammaGamma",
+    "Heterogeneity",
     "HoldoutAccuracy",
     "LifetimeValue",
     "LikelihoodRatioTest",
@@ -53,10 +66,13 @@ __all__ = [
     "TransactionModel",
     "ValueAtChurn",
     "acquisition_payback",
+    "alive_history",
     "customer_lifetime_value",
     "customer_segments",
     "decile_lift",
+    "expectation_matrix",
     "frequency_bins",
+    "heterogeneity",
     "holdout_accuracy",
     "last_period",
     "likelihood_ratio_test",
