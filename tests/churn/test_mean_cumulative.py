@@ -1,5 +1,3 @@
-import itertools
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -151,28 +149,3 @@ def test_bad_input_is_named(bladder, fit):
         fit.mean_at([-1])
     with pytest.raises(ArgumentError, match="interval must be"):
         MeanCumulativeFunction(interval="log-log")
-
-
-@pytest.mark.slow
-def test_intervals_cover_under_frailty():
-    """Rates differ between customers (gamma, mean 1); M(t) = .01 t. Naive Poisson errors would be too small."""
-    rng = np.random.default_rng(3)
-    covered = poisson = 0
-    replicates = 1000
-    for _ in range(replicates):
-        rate = 0.01 * rng.gamma(1, 1, 150)
-        seen = rng.uniform(100, 300, 150)
-        rows = []
-        for i in range(150):
-            days = np.sort(rng.uniform(0, seen[i], rng.poisson(rate[i] * seen[i])))
-            edges = np.concatenate([[0.0], days, [seen[i]]])
-            rows += [(i, a, b, k < len(days)) for k, (a, b) in enumerate(itertools.pairwise(edges))]
-        frame = pd.DataFrame(rows, columns=["id", "start", "stop", "event"])
-        found = MeanCumulativeFunction().fit(RecurrentData.from_intervals(frame, id="id"))
-        row = found.mean_at([200]).iloc[0]
-        covered += row["low"] <= 2.0 <= row["high"]
-        steps = found.steps[0]
-        naive = np.sqrt((steps.events / steps.at_risk**2)[steps.times <= 200].sum())
-        poisson += abs(row["estimate"] - 2.0) <= 1.96 * naive
-    assert abs(covered / replicates - 0.95) < 3 * np.sqrt(0.95 * 0.05 / replicates) + 0.01
-    assert poisson / replicates < 0.85

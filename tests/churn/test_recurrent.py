@@ -165,31 +165,3 @@ def test_bad_input_is_named(bladder):
     for options in ({"clock": "age"}, {"by_order": 0}, {"ties": "exact"}, {"level": 1}):
         with pytest.raises(ArgumentError):
             RecurrentCox(**options)
-
-
-def frail_lapses(rng, n):
-    """Customers who lapse at their own rate, half of them given something that does nothing."""
-    rate = 0.004 * rng.gamma(0.5, 2, n)
-    rows = []
-    for customer in range(n):
-        day = 0.0
-        while day < 730:
-            stop = day + rng.exponential(1 / rate[customer]) if rate[customer] > 0 else 1e9
-            rows.append((customer, day, min(stop, 730.0), stop < 730, customer % 2))
-            day = stop + rng.exponential(40)
-    frame = pd.DataFrame(rows, columns=["id", "start", "stop", "event", "arm"])
-    return RecurrentData.from_intervals(frame[frame["stop"] > frame["start"]], id="id")
-
-
-@pytest.mark.slow
-def test_reactivation_independent_spells_find_effects_where_there_are_none():
-    """METHODS: about 45% false positives where spells are taken for independent; clustered, nominal."""
-    rng = np.random.default_rng(4)
-    naive = clustered = 0
-    replicates = 400
-    for _ in range(replicates):
-        fit = RecurrentCox().fit(frail_lapses(rng, 200), covariates=["arm"])
-        naive += abs(fit.params_["arm"] / fit.naive_standard_errors_["arm"]) > 1.96
-        clustered += abs(fit.params_["arm"] / fit.standard_errors_["arm"]) > 1.96
-    assert naive / replicates > 0.3
-    assert abs(clustered / replicates - 0.05) < 3 * np.sqrt(0.05 * 0.95 / replicates) + 0.01
