@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from lifelines.datasets import load_lung
 
-from loyalty_research.churn import ChurnData, KaplanMeier, NelsonAalen
+from loyalty_research.churn import ChurnData, KaplanMeier, NelsonAalen, rmst
 from loyalty_research.errors import ArgumentError, ContractError
 
 
@@ -112,3 +112,49 @@ def test_plot_labels_groups_and_counts(lung):
     assert "Number at risk" in texts
     assert {"1", "2"} <= set(texts)
     assert "138" in texts
+
+
+def test_conditional_survival_is_the_curve_of_those_still_there(lung):
+    curves = KaplanMeier().fit(lung, by="sex")
+    found = curves.conditional_survival([100, 180, 300, 2000], alive_at=180)
+    whole = curves.survival_at([180, 300])["estimate"].to_numpy().reshape(2, 2)
+    given = found.query("time == 300")
+    assert np.allclose(given["estimate"], whole[:, 1] / whole[:, 0])
+    assert found.query("time <= 180")[["estimate", "low", "high"]].eq(1).all(axis=None)
+    assert found.query("time == 2000")["estimate"].isna().all()
+    # Greenwood after day 180 alone is that of a landmark analysis
+    landed = KaplanMeier().fit(lung.landmark(180), by="sex").survival_at([300])
+    assert np.allclose(given[["low", "high"]], landed[["low", "high"]])
+
+
+def test_median_remaining_is_the_landmark_median_less_the_day(lung):
+    curves = KaplanMeier().fit(lung, by="sex")
+    found = curves.median_remaining(alive_at=180)
+    landed = KaplanMeier().fit(lung.landmark(180), by="sex").to_frame()
+    for column in ("estimate", "low", "high"):
+        assert np.allclose(found[column] + 180, landed[column])
+    at_start = curves.median_remaining(alive_at=0)["estimate"].tolist()
+    assert at_start == curves.median_.tolist()
+
+
+def test_nothing_is_known_of_those_nobody_follows(lung):
+    curves = KaplanMeier().fit(lung, by="sex")
+    # the last woman is seen on day 965, the last man on day 1022
+    found = curves.median_remaining(alive_at=1000)
+    assert found.set_index("group").loc[2, ["estimate", "low", "high"]].isna().all()
+    none = curves.conditional_survival([1010], alive_at=1000).set_index("group")
+    assert none.loc[2, ["estimate", "low", "high"]].isna().all()
+    assert none.loc[1, "estimate"] == 1.0
+    with pytest.raises(ArgumentError, match="alive_at is a day on the clock"):
+        curves.median_remaining(alive_at=-1)
+    gone = ChurnData.from_durations(pd.DataFrame({"duration": [1, 2], "event": [1, 1]}))
+    assert KaplanMeier().fit(gone).median_remaining(alive_at=2)["estimate"].isna().all()
+
+
+def test_leaving_on_day_0_counts_as_in_r():
+    """R: survfit(Surv(c(0, 0, 2, 3), c(1, 0, 1, 0)) ~ 1) gives .75 at 0 and .375 at 2."""
+    data = ChurnData.from_durations(pd.DataFrame({"duration": [0, 0, 2, 3], "event": [1, 0, 1, 0]}))
+    curves = KaplanMeier().fit(data)
+    assert curves.survival_at([0, 1, 2])["estimate"].tolist() == [0.75, 0.75, 0.375]
+    assert curves.at_risk_table([0, 2])["at_risk"].tolist() == [4, 2]
+    assert rmst(data, tau=3).mean_of("all").value == pytest.approx(0.75 * 2 + 0.375)

@@ -13,9 +13,9 @@ from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
 from loyalty_research.churn.fine_gray import FineGray, fine_gray
 from loyalty_research.churn.followup import Removed
 from loyalty_research.churn.gray import GrayTest, gray_test
+from loyalty_research.churn.hazards import CumulativeHazards, NelsonAalen
 from loyalty_research.churn.lapses import Lapses, lapses
 from loyalty_research.churn.later import LaterCustomers, judge_on_later_customers
-from loyalty_research.churn.hazards import CumulativeHazards, NelsonAalen
 from loyalty_research.churn.logrank import LogRankTest, logrank_test
 from loyalty_research.churn.mean_cumulative import MeanCumulativeFunction, MeanCumulatives, MeanCumulativeTest
 from loyalty_research.churn.means import RestrictedMeans, common_horizon, rmst, rmst_difference

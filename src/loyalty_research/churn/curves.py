@@ -1,4 +1,4 @@
-"""Kaplan-Meier and Nelson-Aalen curves by group."""
+"""Kaplan-Meier curves by group."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from loyalty_research.churn.groups import at_risk_rows, few_times, group_curves
+from loyalty_research.churn.bands import simultaneous_band
+from loyalty_research.churn.groups import at_risk_rows, cluster_check, few_times, group_curves
 from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError
-from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.conditional import conditional_curve
 from loyalty_research.stats.survival import (
     curve_at,
     curve_interval,
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
+    from loyalty_research.churn.bands import SimultaneousBand
     from loyalty_research.churn.data import ChurnData
     from loyalty_research.churn.groups import Group
+    from loyalty_research.stats.bands import BandKind
     from loyalty_research.stats.survival import (
         Interval,
         SurvivalCurve,
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["CumulativeHazards", "KaplanMeier", "NelsonAalen", "SurvivalCurves"]
+__all__ = ["KaplanMeier", "SurvivalCurves"]
 
 
 def _day(value: float) -> str:
@@ -100,20 +104,8 @@ class KaplanMeier:
             horizon=self.horizon,
             unit=data.unit,
             clock=data.clock,
-            checks=(*data.checks, *_clusters(data)),
+            checks=(*data.checks, *cluster_check(data)),
         )
-
-
-def _clusters(data: ChurnData) -> list[Check]:
-    if data.cluster is None:
-        return []
-    return [
-        Check(
-            message("Clusters"),
-            "warning",
-            message("The data are clustered, and these intervals take customers as independent: too narrow."),
-        )
-    ]
 
 
 @dataclass(frozen=True, repr=False)
@@ -328,120 +320,139 @@ class SurvivalCurves(Result):
         ]
         return message("Half of the customers had left by {parts}.", parts="; ".join(parts))
 
-    def plot(self, ax: Axes | None = None, *, times: ArrayLike | None = None) -> Axes:
-        """Draw the curves with their bands, and the numbers at risk beneath."""
+    def simultaneous_band(
+        self, *, kind: BandKind = "equal-precision", between: tuple[float, float] | None = None
+    ) -> SimultaneousBand:
+        """Return a band that holds the whole curve at once, not one day at a time.
+
+        Args:
+            kind: ``"equal-precision"`` (Nair), proportional to the pointwise intervals, or
+                ``"hall-wellner"``, which is kinder to the far end.
+            between: First and last day the band speaks of; by default from 10% to 90% of the
+                curve's information (equal precision), or from the first day somebody left to the
+                last with somebody still there (Hall-Wellner).
+
+        Raises:
+            ArgumentError: When ``kind`` is unknown or the range holds no event to build on.
+        """
+        return simultaneous_band(
+            self.groups,
+            kind=kind,
+            between=between,
+            quantity="survival",
+            by=self.by,
+            level=self.level,
+            interval=self.interval,
+            unit=self.unit,
+            clock=self.clock,
+            checks=self.checks,
+        )
+
+    def conditional_survival(self, times: ArrayLike, *, alive_at: float) -> pd.DataFrame:
+        """Return survival of those still there on a day: S(t) / S(alive_at).
+
+        Args:
+            times: Days on the customers' clocks, as in :meth:`survival_at`.
+            alive_at: Day on which they are known to be still there.
+
+        Returns:
+            ``group, alive_at, time, estimate, low, high``: 1 up to ``alive_at``; NaN beyond the
+            group's last day, and throughout where nobody of the group is followed past
+            ``alive_at``. The interval rests on the days after ``alive_at`` alone.
+
+        Raises:
+            ArgumentError: When ``alive_at`` is negative or a time is not finite.
+        """
+        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
+        _check_alive(alive_at)
+        frames = []
+        for group, curve in self.groups:
+            later = _given(curve, alive_at)
+            values = np.full((3, len(asked)), np.nan)
+            if later is not None:
+                low, high = curve_interval(later, level=self.level, kind=self.interval)
+                values[0] = survival_at(later, asked)
+                values[1] = curve_at(later, low, asked, before=1.0)
+                values[2] = curve_at(later, high, asked, before=1.0)
+                values[:, asked <= alive_at] = 1.0
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "group": [group.label] * len(asked),
+                        "alive_at": float(alive_at),
+                        "time": asked,
+                        "estimate": values[0],
+                        "low": values[1],
+                        "high": values[2],
+                    }
+                )
+            )
+        return pd.concat(frames, ignore_index=True)
+
+    def median_remaining(self, *, alive_at: float) -> pd.DataFrame:
+        """Return how long half of those still there on a day will yet stay.
+
+        Args:
+            alive_at: Day on which they are known to be still there.
+
+        Returns:
+            ``group, alive_at, estimate, low, high``: days after ``alive_at`` until half have
+            left, with the Brookmeyer-Crowley interval of their curve. NaN (and an infinite upper
+            limit) where the data do not reach it, and throughout where nobody of the group is
+            followed past ``alive_at``.
+
+        Raises:
+            ArgumentError: When ``alive_at`` is negative.
+        """
+        _check_alive(alive_at)
+        rows = []
+        for group, curve in self.groups:
+            later = _given(curve, alive_at)
+            found = (np.nan, np.nan, np.nan)
+            if later is not None:
+                found = curve_quantile(later, level=self.level, kind=self.interval)
+            rows.append((group.label, float(alive_at), *(v - alive_at for v in found)))
+        return pd.DataFrame(rows, columns=["group", "alive_at", "estimate", "low", "high"])
+
+    def plot(
+        self,
+        ax: Axes | None = None,
+        *,
+        times: ArrayLike | None = None,
+        band: BandKind | None = None,
+    ) -> Axes:
+        """Draw the curves with their intervals, and the numbers at risk beneath.
+
+        Args:
+            ax: Axes to draw on.
+            times: When to count those at risk; some round times by default.
+            band: Kind of simultaneous band whose edges are drawn as well.
+        """
         from loyalty_research.plots.survival import survival_curves
 
         curves, counts = self.survival_function_, self.at_risk_table(times)
         names = {g.label: group_words(self.by, g.label) for g, _ in self.groups}
+        edges = None
+        if band is not None:
+            edges = self.simultaneous_band(kind=band).steps
+            edges = edges.assign(group=edges["group"].map(names))
         return survival_curves(
             curves.assign(group=curves["group"].map(names)),
             counts.assign(group=counts["group"].map(names)),
+            band=edges,
             ax=ax,
             time_label=message("{unit} since {clock}", unit=self.unit.capitalize(), clock=self.clock),
             level=self.level,
         )
 
 
-@dataclass(frozen=True, slots=True)
-class NelsonAalen:
-    """Cumulative hazard without a model.
-
-    Args:
-        level: Confidence level.
-
-    Examples:
-        >>> import pandas as pd
-        >>> from loyalty_research.churn import ChurnData
-        >>> data = ChurnData.from_durations(pd.DataFrame({"duration": [5, 8, 12], "event": [1, 1, 0]}))
-        >>> NelsonAalen().fit(data).cumulative_hazard_at([8])["estimate"].round(4).tolist()
-        [0.8333]
-
-    References:
-        Nelson (1969); Aalen (1978). The variance is the sum of d / n^2, as in R.
-    """
-
-    level: float = field(default=0.95, kw_only=True)
-
-    def __post_init__(self) -> None:
-        check_level(self.level)
-
-    def fit(self, data: ChurnData, *, by: str | None = None) -> CumulativeHazards:
-        """Estimate one cumulative hazard, or one per level of ``by``.
-
-        Raises:
-            ContractError: When nobody left, or ``by`` is missing or has gaps.
-        """
-        return CumulativeHazards(
-            groups=tuple(group_curves(data, by)),
-            by=by,
-            level=self.level,
-            checks=(*data.checks, *_clusters(data)),
-        )
+def _check_alive(alive_at: float) -> None:
+    if not (np.isfinite(alive_at) and alive_at >= 0):
+        raise ArgumentError(f"alive_at is a day on the clock, 0 or later; got {alive_at!r}")
 
 
-@dataclass(frozen=True, repr=False)
-class CumulativeHazards(Result):
-    """Nelson-Aalen estimates by group.
-
-    Attributes:
-        groups: Each group's follow-up and curve.
-        by: Covariate grouped by, or None.
-        level: Confidence level.
-    """
-
-    title: ClassVar[str] = "Cumulative hazard"
-
-    groups: tuple[tuple[Group, SurvivalCurve], ...]
-    by: str | None
-    level: float
-
-    def cumulative_hazard_at(self, times: ArrayLike) -> pd.DataFrame:
-        """Return ``group, time, estimate, se, low, high``; limits are symmetric on the log scale."""
-        from scipy.special import ndtri
-
-        z = float(ndtri(0.5 + self.level / 2))
-        asked = np.atleast_1d(np.asarray(times, dtype=np.float64))
-        frames = []
-        for group, curve in self.groups:
-            value = curve_at(curve, curve.cumulative_hazard, asked, before=0.0)
-            error = np.sqrt(curve_at(curve, curve.hazard_variance, asked, before=0.0))
-            with np.errstate(divide="ignore", invalid="ignore"):
-                factor = np.where(value > 0, np.exp(z * error / value), np.nan)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "group": [group.label] * len(asked),
-                        "time": asked,
-                        "estimate": value,
-                        "se": error,
-                        "low": value / factor,
-                        "high": value * factor,
-                    }
-                )
-            )
-        return pd.concat(frames, ignore_index=True)
-
-    def _rows(self) -> Iterable[Row]:
-        for group, curve in self.groups:
-            frame = self.cumulative_hazard_at([curve.last])
-            mine = frame[frame["group"] == group.label]
-            value, low, high = (float(mine[c].iloc[0]) for c in ("estimate", "low", "high"))
-            yield Row(
-                message("cumulative hazard to day {day}", day=number(curve.last, digits=0)),
-                Estimate(value, low, high, self.level, "log", group.customers),
-                group=group_words(self.by, group.label),
-                estimand="H(t)",
-            )
-
-    def _verdict(self) -> str:
-        parts = [
-            message(
-                "{group}: {value} by day {day}",
-                group=group_words(self.by, g.label),
-                value=number(float(c.cumulative_hazard[-1])),
-                day=number(c.last, digits=0),
-            )
-            for g, c in self.groups
-        ]
-        return message("Cumulative hazard of leaving: {parts}.", parts="; ".join(parts))
+def _given(curve: SurvivalCurve, alive_at: float) -> SurvivalCurve | None:
+    """Return the curve given survival to a day, or None where nobody is followed past it."""
+    if not curve.first <= alive_at < curve.last or survival_at(curve, alive_at) == 0:
+        return None
+    return conditional_curve(curve, alive_at)

@@ -10,6 +10,8 @@ import pandas as pd
 
 from loyalty_research.churn.intervals import require_events, where
 from loyalty_research.errors import ContractError
+from loyalty_research.estimates import Check
+from loyalty_research.i18n import message
 from loyalty_research.stats.survival import kaplan_meier
 
 if TYPE_CHECKING:
@@ -22,7 +24,16 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Group", "at_risk_rows", "few_times", "group_codes", "group_curves", "grouped", "joined_rows"]
+__all__ = [
+    "Group",
+    "at_risk_rows",
+    "cluster_check",
+    "few_times",
+    "group_codes",
+    "group_curves",
+    "grouped",
+    "joined_rows",
+]
 
 ALL = "all"
 
@@ -148,6 +159,19 @@ def joined_rows(data: Followup, codes: NDArray[np.int64] | None) -> Joined | Non
     if data.weights is not None:
         goes_on &= data.weights[ahead] == data.weights[behind]
     return Joined(order[np.concatenate([[True], ~goes_on])], order[np.concatenate([~goes_on, [True]])])
+
+
+def cluster_check(data: Followup) -> list[Check]:
+    """Say that intervals take customers as independent where the data are clustered."""
+    if data.cluster is None:
+        return []
+    return [
+        Check(
+            message("Clusters"),
+            "warning",
+            message("The data are clustered, and these intervals take customers as independent: too narrow."),
+        )
+    ]
 
 
 def group_curves(data: Followup, by: str | None) -> list[tuple[Group, SurvivalCurve]]:

@@ -26,20 +26,24 @@ def survival_curves(
     curves: pd.DataFrame,
     at_risk: pd.DataFrame | None = None,
     *,
+    band: pd.DataFrame | None = None,
     ax: Axes | None = None,
     time_label: str | None = None,
     level: float = 0.95,
     label: str | None = None,
+    share: bool = True,
 ) -> Axes:
     """Draw survival curves with bands, labelled where they end, and the numbers at risk beneath.
 
     Args:
         curves: Steps: ``group, time, estimate, low, high``, ascending in time within a group.
         at_risk: Counts: ``group, time, at_risk``, the same times for each group.
+        band: Edges of simultaneous bands, drawn as thin lines: ``group, time, low, high``.
         ax: Axes to draw on.
         time_label: What the horizontal axis shows.
         level: Confidence level of the bands.
         label: What the vertical axis shows; by default the share still there.
+        share: Whether the values are shares, drawn from 0 to 100%.
     """
     with style():
         groups = list(dict.fromkeys(curves["group"]))
@@ -53,25 +57,41 @@ def survival_curves(
             low, high = (part[c].to_numpy(dtype=float) for c in ("low", "high"))
             ax.fill_between(time, low, high, step="post", color=colour, alpha=0.18, linewidth=0)
             ax.step(time, estimate, where="post", color=colour, linestyle=dash)
+            if band is not None:
+                _edges_of_band(ax, band[band["group"] == group], colour)
             ends.append((float(time[-1]), float(estimate[-1]), str(group)))
         first = float(curves["time"].min())
         ax.set_xlim(first, max(e[0] for e in ends))
-        ax.set_ylim(0, 1.02)
+        top = 1.0 if share else float(np.nanmax(curves["high"]))
+        ax.set_ylim(0, 1.02 * top)
         if len(groups) > 1:
-            _label_ends(ax, ends)
-        ax.yaxis.set_major_formatter(lambda v, _: percent(float(v), digits=0))
-        ax.set_ylabel(
-            label or message("Still there (band: {level} interval)", level=percent(level, digits=0))
-        )
+            _label_ends(ax, ends, top)
+        if share:
+            ax.yaxis.set_major_formatter(lambda v, _: percent(float(v), digits=0))
+        words = message("Still there (band: {level} interval)", level=percent(level, digits=0))
+        if band is not None:
+            words = message(
+                "Still there (shaded: {level} a day;\nthin lines: {level} for the whole curve)",
+                level=percent(level, digits=0),
+            )
+        ax.set_ylabel(label or words)
         ax.set_xlabel(time_label or message("Days"))
         if at_risk is not None:
             counts_beneath(ax, at_risk, groups)
         return ax
 
 
-def _label_ends(ax: Axes, ends: list[tuple[float, float, str]]) -> None:
+def _edges_of_band(ax: Axes, part: pd.DataFrame, colour: str) -> None:
+    """Draw the edges of one group's simultaneous band."""
+    time = part["time"].to_numpy(dtype=float)
+    for edge in ("low", "high"):
+        values = part[edge].to_numpy(dtype=float)
+        ax.step(time, values, where="post", color=colour, linewidth=0.9, linestyle=(0, (1, 1)))
+
+
+def _label_ends(ax: Axes, ends: list[tuple[float, float, str]], top: float) -> None:
     """Name each curve at its end, moved apart where ends are close."""
-    heights = spread_apart(np.array([e[1] for e in ends]), least=0.06)
+    heights = top * spread_apart(np.array([e[1] for e in ends]) / top, least=0.06)
     left, right = ax.get_xlim()
     for i, ((time, estimate, name), height) in enumerate(zip(ends, heights, strict=True)):
         colour = SERIES[i % len(SERIES)]

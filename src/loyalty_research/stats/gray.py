@@ -134,7 +134,8 @@ def _before(values: Floats, start: float) -> Floats:
 
 def _divide(top: Floats, bottom: Floats, otherwise: float = 0.0) -> Floats:
     top, bottom = np.broadcast_arrays(top, bottom)
-    return np.divide(top, bottom, out=np.full(top.shape, otherwise), where=bottom > 0)
+    ratio: Floats = np.divide(top, bottom, out=np.full(top.shape, otherwise), where=bottom > 0)
+    return ratio
 
 
 def _layer(tables: _Tables, rho: float) -> tuple[Floats, Floats]:

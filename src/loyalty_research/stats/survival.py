@@ -41,6 +41,7 @@ __all__ = [
     "restricted_mean",
     "risk_counts",
     "step_interval",
+    "step_limits",
     "survival_at",
 ]
 
@@ -347,20 +348,45 @@ def step_interval(
     """
     from scipy.special import ndtri
 
+    z = float(ndtri(0.5 + check_level(level) / 2))
+    with np.errstate(invalid="ignore"):
+        reach = z * np.sqrt(np.asarray(log_variance, dtype=np.float64))
+    return step_limits(survival, reach, kind=kind)
+
+
+def step_limits(
+    survival: ArrayLike, reach: ArrayLike, *, kind: Interval = "log-log"
+) -> tuple[Floats, Floats]:
+    """Return limits of a survival probability that reach a given way on the log scale.
+
+    Args:
+        survival: Estimates of S(t).
+        reach: Critical value times the standard error of log S(t), same shape.
+        kind: Scale on which the limits are symmetric; see :func:`step_interval`.
+
+    Returns:
+        Lower and upper limits: 1 and 1 before the first event, NaN once survival is 0.
+
+    Raises:
+        ArgumentError: When ``kind`` is unknown.
+
+    Examples:
+        >>> low, high = step_limits([0.5], [0.4], kind="log")
+        >>> low.round(4), high.round(4)
+        (array([0.3352]), array([0.7459]))
+    """
     if kind not in ("log-log", "log", "plain"):
         raise ArgumentError(f"interval must be 'log-log', 'log' or 'plain'; got {kind!r}")
-    z = float(ndtri(0.5 + check_level(level) / 2))
-    s = np.asarray(survival, dtype=np.float64)
+    s, error = np.asarray(survival, dtype=np.float64), np.asarray(reach, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(np.asarray(log_variance, dtype=np.float64))
         if kind == "log-log":
             log_s = np.log(s)
-            width = z * error / log_s
+            width = error / log_s
             low, high = np.exp(log_s * np.exp(-width)), np.exp(log_s * np.exp(width))
         elif kind == "log":
-            low, high = s * np.exp(-z * error), np.minimum(s * np.exp(z * error), 1.0)
+            low, high = s * np.exp(-error), np.minimum(s * np.exp(error), 1.0)
         else:
-            low, high = np.maximum(s - z * s * error, 0.0), np.minimum(s + z * s * error, 1.0)
+            low, high = np.maximum(s - s * error, 0.0), np.minimum(s + s * error, 1.0)
     certain, gone = s == 1.0, s == 0.0
     low = np.where(certain, 1.0, np.where(gone, np.nan, low))
     high = np.where(certain, 1.0, np.where(gone, np.nan, high))
