@@ -20,7 +20,7 @@ from scipy import special
 
 from loyalty_research.clv._core import Core
 from loyalty_research.clv._frames import group_rows
-from loyalty_research.clv._special import digamma, trigamma
+from loyalty_research.clv._special import digamma, endless_2f1, trigamma
 from loyalty_research.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -191,8 +191,7 @@ def _ahead(c: float, d: float, T: float, edges: Sequence[float], factors: Array,
     if np.isinf(edges[-1]):
         if len(edges) == 2:
             # Fader, Hardie and Shang (2010), equation 14
-            ratio = np.exp(-decay)
-            return float(factors[0] * ratio * special.hyp2f1(1, d + T + 1, c + d + T + 1, ratio))
+            return float(factors[0] * np.exp(-decay) * endless_2f1(d + T + 1, c + d + T + 1, decay))
         edges = [*edges[:-1], np.ceil(45.0 / decay)]
     most = int(np.floor(edges[-1] + 1e-9))
     if most > _MOST_TERMS:

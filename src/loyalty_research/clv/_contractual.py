@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from scipy import special
 
-from loyalty_research.clv._special import digamma, trigamma
+from loyalty_research.clv._special import digamma, endless_2f1, trigamma
 from loyalty_research.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -99,8 +99,11 @@ def objective(spells: Spells, free: int) -> Derivatives:
         end, end_slope, end_bend = _log_survival_terms(a, b, c, t)
         begin, slope, bend = _log_survival_terms(a, b, c, np.where(gone, t - 1, 0.0))
         # leaving at t: S(t-1) - S(t) = S(t-1) (1 - q), q the retention rate
-        fall = np.where(gone, end - begin, -1.0)
-        lost = -np.expm1(fall)
+        if free == 2:
+            fall, lost = -np.log1p(a / (b + t - gone)), a / (a + b + t - gone)
+        else:
+            fall = np.where(gone, end - begin, -1.0)
+            lost = -np.expm1(fall)
         odds = np.exp(fall) / lost
         value = stay @ end + lose @ (begin + np.log(lost))
         step, turn = end_slope - slope, end_bend - bend
@@ -136,19 +139,22 @@ def discounted_renewals(parameters: Array, renewals: Array, rate: float, most: i
         Ignoring Heterogeneity, Marketing Science 29(1), equation 8, for the shifted beta-geometric
         without end; otherwise the sum itself.
     """
+    decay = float(np.log1p(rate))
     if len(parameters) == 2 and most is None:
         a, b = (float(v) for v in parameters)
         first = (b + renewals) / (a + b + renewals)
-        return np.asarray(first * special.hyp2f1(1, b + renewals + 1, a + b + renewals + 1, 1 / (1 + rate)))
+        return np.asarray(
+            first * [endless_2f1(b + m + 1, a + b + m + 1, decay) for m in renewals], dtype=float
+        )
     count = most
     if count is None:
-        count = int(np.ceil(40.0 / np.log1p(rate)))
+        count = int(np.ceil(45.0 / decay))
         if count > _MOST_TERMS:
             raise ArgumentError(
                 f"a discount rate of {rate:.2g} per period needs a sum of {count:,} periods; give a horizon="
             )
     ahead = np.arange(1.0, count + 1)
-    factor = np.exp(-np.log1p(rate) * (ahead - 1))
+    factor = np.exp(-decay * (ahead - 1))
     return np.array(
         [factor @ np.exp(log_survival(parameters, m + ahead) - log_survival(parameters, m)) for m in renewals]
     )
