@@ -18,8 +18,10 @@ from loyalty_research.comparison.certificate import Certificate, a_a_certificate
 from loyalty_research.comparison.design import DESIGNS, Comparison
 from loyalty_research.comparison.discontinuity import Discontinuity, regression_discontinuity
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
+from loyalty_research.comparison.matching import MatchingResult, matching
 from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Ratio, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult
+from loyalty_research.comparison.pairs import RosenbaumBounds, rosenbaum_bounds
 from loyalty_research.comparison.panel import (
     DifferenceInDifferences,
     PanelResult,
@@ -59,6 +61,7 @@ __all__ = [
     "Discontinuity",
     "ExactTest",
     "GroupSequentialBounds",
+    "MatchingResult",
     "Mean",
     "Metric",
     "NoGroupsError",
@@ -66,6 +69,7 @@ __all__ = [
     "PanelResult",
     "Proportion",
     "Ratio",
+    "RosenbaumBounds",
     "SampleRatioTest",
     "Statement",
     "Study",
@@ -87,12 +91,14 @@ __all__ = [
     "find_units",
     "group_sequential_bounds",
     "inverse_probability_weighting",
+    "matching",
     "minimal_detectable_effect",
     "overlap_weighting",
     "parse_metric",
     "power",
     "regression_discontinuity",
     "robustness_value",
+    "rosenbaum_bounds",
     "sample_ratio_test",
     "sample_size",
     "study",

@@ -115,7 +115,9 @@ def treatment_indicator(
         raise ContractError(f"{table}.{treatment} is missing in {missing:,} rows: every unit needs a group")
     labels = frame[treatment].map(group_label)
     groups = sorted(set(labels.tolist()))
-    wanted = group_label(control)
+    # booleans are 0 and 1 to whoever writes control=0
+    of_booleans = frame[treatment].dtype == bool and control in (0, 1)
+    wanted = group_label(bool(control) if of_booleans else control)
     if wanted not in groups or len(groups) != 2:
         raise ContractError(
             f"{table}.{treatment} must hold the control {wanted!r} and one other group; it holds {listed(groups)}"

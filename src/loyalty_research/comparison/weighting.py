@@ -82,7 +82,9 @@ class WeightingResult(Result):
 
 
 @dataclass(frozen=True, slots=True)
-class _Inputs:
+class Inputs:
+    """Checked arrays of two groups."""
+
     design: Covariates
     treated: NDArray[np.float64]
     outcome: NDArray[np.float64]
@@ -114,7 +116,7 @@ def cluster_codes(
     return codes
 
 
-def _inputs(
+def checked_inputs(
     df: pd.DataFrame,
     outcome: str,
     treatment: str,
@@ -122,7 +124,8 @@ def _inputs(
     control: object,
     cluster: str | None,
     level: float,
-) -> _Inputs:
+) -> Inputs:
+    """Check the columns of a comparison and return them as arrays."""
     check_level(level)
     if outcome not in df.columns:
         raise ContractError(f"units has no column {outcome!r}")
@@ -137,7 +140,7 @@ def _inputs(
     both = sorted({outcome, treatment} & set(covariates))
     if both:
         raise ArgumentError(f"{', '.join(both)} cannot be a covariate: it is the outcome or the treatment")
-    return _Inputs(
+    return Inputs(
         design=covariate_matrix(df, covariates),
         treated=treatment_indicator(df, treatment, control),
         outcome=values,
@@ -147,7 +150,7 @@ def _inputs(
 
 
 def _result(
-    given: _Inputs,
+    given: Inputs,
     outcome: str,
     estimand: str,
     method: str,
@@ -228,7 +231,7 @@ def inverse_probability_weighting(
         raise ArgumentError(f"estimand is one of {', '.join(ESTIMANDS)}; got {estimand!r}")
     if trim is not None and not 0 <= trim[0] < trim[1] <= 1:
         raise ArgumentError(f"trim is two propensities in order, such as (0.1, 0.9); got {trim!r}")
-    given = _inputs(df, outcome, treatment, covariates, control, cluster, level)
+    given = checked_inputs(df, outcome, treatment, covariates, control, cluster, level)
     model = fit_propensity(given.design.matrix, given.treated)
     kept = None
     if trim is not None:
@@ -330,7 +333,7 @@ def augmented_ipw(
         >>> round(augmented_ipw(df, outcome="y", treatment="t", covariates=["x"]).estimate.value, 6)
         2.0
     """
-    given = _inputs(df, outcome, treatment, covariates, control, cluster, level)
+    given = checked_inputs(df, outcome, treatment, covariates, control, cluster, level)
     model = fit_propensity(given.design.matrix, given.treated)
     potential = augmented(given.design.matrix, given.treated, given.outcome, model)
     weights = balancing_weights(model.probability, given.treated, "ATE")
@@ -375,7 +378,7 @@ def entropy_balancing(
         >>> round(entropy_balancing(df, outcome="y", treatment="t", covariates=["x"]).estimate.value, 6)
         2.0
     """
-    given = _inputs(df, outcome, treatment, covariates, control, cluster, level)
+    given = checked_inputs(df, outcome, treatment, covariates, control, cluster, level)
     potential, weights = entropy_balanced(
         given.design.matrix, given.treated, given.outcome, estimand=estimand
     )
