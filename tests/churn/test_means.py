@@ -75,3 +75,38 @@ def test_horizon_rules(pbc):
     )
     with pytest.raises(ArgumentError, match="watched from day 5 only"):
         rmst(late, tau=10)
+
+
+def test_a_group_without_events_has_no_interval_and_says_so():
+    frame = pd.DataFrame(
+        {"duration": [30, 40, 50, 8, 12, 60], "event": [0, 0, 0, 1, 1, 0], "plan": list("aaabbb")}
+    )
+    means = rmst(ChurnData.from_durations(frame), by="plan", tau=25, reference="b")
+    stays = means.mean_of("a")
+    assert stays.value == 25
+    assert np.isnan([stays.low, stays.high]).all()
+    assert np.isfinite([means.mean_of("b").low, means.mean_of("b").high]).all()
+    gap = means.difference("a")
+    assert gap.value == pytest.approx(25 - means.mean_of("b").value)
+    assert np.isnan([gap.low, gap.high]).all()
+    assert gap.p_value is None
+    assert means.checks[-1].status == "warning"
+    assert means.checks[-1].detail.startswith("a: nobody left before the horizon")
+    assert "it cannot be said how sure that is" in means.verdict()
+    assert "longer than" in means.headline
+    assert "less than" in rmst(ChurnData.from_durations(frame), by="plan", tau=25, reference="a").verdict()
+    early = rmst(ChurnData.from_durations(frame), by="plan", tau=5, reference="a")
+    assert "nothing can be said of their difference" in early.verdict()
+
+
+def test_all_leaving_on_one_day_has_no_interval_either():
+    data = ChurnData.from_durations(pd.DataFrame({"duration": [7, 7, 7], "event": [1, 1, 1]}))
+    found = rmst(data, tau=10).mean_of("all")
+    assert found.value == 7
+    assert np.isnan([found.low, found.high]).all()
+
+
+def test_clusters_are_said_to_be_ignored():
+    frame = pd.DataFrame({"duration": [5, 8, 12], "event": [1, 1, 0], "shop": [1, 1, 2]})
+    checks = rmst(ChurnData.from_durations(frame, cluster="shop"), tau=10).checks
+    assert [c.name for c in checks] == ["Clusters"]

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from loyalty_research.churn.groups import group_curves
+from loyalty_research.churn.groups import cluster_check, group_curves
 from loyalty_research.churn.words import group_words, with_group
 from loyalty_research.errors import ArgumentError, listed
-from loyalty_research.estimates import Estimate, Result, Row, check_level
+from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.stats.survival import restricted_mean
 
@@ -49,12 +49,12 @@ class RestrictedMeans(Result):
     unit: str
 
     def mean_of(self, group: Any) -> Estimate:
-        """Return the restricted mean of one group."""
+        """Return the restricted mean of one group; its limits are NaN where they are not known."""
         row = self._row(group)
         return self._estimate(row["mean"], row["se"], row["customers"])
 
     def difference(self, group: Any) -> Estimate:
-        """Return the group's mean minus the reference's.
+        """Return the group's mean minus the reference's; without an interval where one has none.
 
         Raises:
             ArgumentError: When no reference was named, or the group is not there.
@@ -62,9 +62,10 @@ class RestrictedMeans(Result):
         if self.reference is None:
             raise ArgumentError("name a reference group to compare with")
         one, other = self._row(group), self._row(self.reference)
+        known = one["se"] > 0 and other["se"] > 0
         return self._estimate(
             one["mean"] - other["mean"],
-            math.hypot(one["se"], other["se"]),
+            math.hypot(one["se"], other["se"]) if known else 0.0,
             one["customers"] + other["customers"],
             test=True,
         )
@@ -80,7 +81,8 @@ class RestrictedMeans(Result):
     def _estimate(self, value: float, se: float, n: int, *, test: bool = False) -> Estimate:
         from scipy.special import ndtr, ndtri
 
-        z = float(ndtri(0.5 + self.level / 2))
+        # without anybody leaving at different times there is no spread to judge from
+        z = float(ndtri(0.5 + self.level / 2)) if se > 0 else math.nan
         p = float(2 * ndtr(-abs(value / se))) if test and se > 0 else None
         return Estimate(
             float(value),
@@ -154,6 +156,8 @@ class RestrictedMeans(Result):
             "unit": self.unit,
             "gap": number(abs(gap.value), digits=1),
         }
+        if math.isnan(gap.low):
+            return _without_interval(gap, **names)
         if gap.low <= 0 <= gap.high:
             return message("Within {days} {unit}, {group} and {reference} stay about equally long.", **names)
         if gap.value > 0:
@@ -175,6 +179,15 @@ def difference_words(estimate: Estimate, group: str, reference: str, tau: float)
     def shown(value: float, *, signed: bool = False) -> str:
         return number(value, digits=1, signed=signed)
 
+    if math.isnan(estimate.low):
+        return _without_interval(
+            estimate,
+            days=days,
+            unit=unit,
+            group=group,
+            reference=reference,
+            gap=number(abs(estimate.value), digits=1),
+        )
     interval = message(
         "{level} interval {low} to {high} {unit}",
         level=percent(estimate.level, digits=0),
@@ -212,6 +225,43 @@ def difference_words(estimate: Estimate, group: str, reference: str, tau: float)
         interval=interval,
         unit=unit,
     )
+
+
+def _without_interval(estimate: Estimate, **names: str) -> str:
+    """Say a difference that has no interval."""
+    if estimate.value == 0:
+        return message(
+            "Within {days} {unit}, nobody left {group} or {reference}, so nothing can be said of their difference.",
+            **names,
+        )
+    if estimate.value > 0:
+        return message(
+            "Within {days} {unit}, {group} stays {gap} {unit} longer than {reference}, but in one of the groups nobody "
+            "left (or all at once), so it cannot be said how sure that is.",
+            **names,
+        )
+    return message(
+        "Within {days} {unit}, {group} stays {gap} {unit} less than {reference}, but in one of the groups nobody left "
+        "(or all at once), so it cannot be said how sure that is.",
+        **names,
+    )
+
+
+def _interval_check(means: pd.DataFrame, by: str | None) -> list[Check]:
+    """Say which groups have no interval."""
+    flat = [group_words(by, g) for g, se in zip(means["group"], means["se"], strict=True) if not se > 0]
+    if not flat:
+        return []
+    return [
+        Check(
+            message("Events before the horizon"),
+            "warning",
+            message(
+                "{groups}: nobody left before the horizon (or all on one day), so no interval can be given.",
+                groups=", ".join(flat),
+            ),
+        )
+    ]
 
 
 def rmst(
@@ -263,7 +313,7 @@ def rmst(
         reference=reference,
         level=level,
         unit=data.unit,
-        checks=data.checks,
+        checks=(*data.checks, *cluster_check(data), *_interval_check(means, by)),
     )
 
 
