@@ -156,7 +156,7 @@ def test_which_arm_to_roll_out_is_told_with_its_doubt():
     assert frame["arm"].tolist() == list(ARMS)
     even = economics(values, rewards, arm_of).break_even[0].value
     open_ = economics(values, rewards, arm_of, margin=even)
-    assert "not settled" in open_.roll_out()
+    assert "Not settled" in open_.roll_out()
     assert {f.id: f.status for f in open_.findings()}["roll-out"] == "caution"
     json.dumps(sure.to_dict(), allow_nan=False)
 
@@ -213,8 +213,13 @@ def test_a_lasting_gain_is_not_called_pulled_forward():
     x = CardExperiment.from_dataset(data, control="control")
     found = x.pulled_forward(by_day=60, until_day=180)
     assert found.given_back[0].high < 0
-    assert "goes on gaining" in found.verdict()
+    assert "go on gaining" in found.verdict()
     assert found.gains[0].value - found.given_back[0].value == pytest.approx(found.kept[0].value)
+    assert found.checks[-1].status == "passed"
+    short = simulate("stamp-card", customers=400, seed=4, scenario="level", level=0.8, expiry_weeks=20)
+    early = CardExperiment.from_dataset(short, control="control").pulled_forward(by_day=60, until_day=180)
+    assert early.checks[-1].status == "warning"
+    assert "first cards expired or were lost before" in early.checks[-1].detail
     json.dumps(found.to_dict(), allow_nan=False)
 
 

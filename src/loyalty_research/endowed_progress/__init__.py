@@ -1,6 +1,7 @@
 """Endowed progress: plan, check, analyse and cost a stamp-card experiment."""
 
 from loyalty_research.endowed_progress._outcome import NotAvailable
+from loyalty_research.endowed_progress._words import chance_words
 from loyalty_research.endowed_progress.completion import ArmComparison, CompletionResult
 from loyalty_research.endowed_progress.contrasts import ContrastsResult
 from loyalty_research.endowed_progress.designs import (
@@ -46,6 +47,7 @@ __all__ = [
     "TimingResult",
     "VisitsResult",
     "beside_truth",
+    "chance_words",
     "head_start_doses",
     "illusory_head_start",
     "plan",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -309,15 +309,22 @@ class CompletionResult(CardResult):
                 found.append(Finding("chance-of-gain", chance, c.posterior.estimate(), "finding", section))
         return found
 
-    def replication(self, arm: str | None = None, *, power: float = 0.8) -> Plan | NotAvailable:
+    def replication(
+        self, arm: str | None = None, *, power: float = 0.8, **options: Any
+    ) -> Plan | NotAvailable:
         """Return what it would take to find the difference seen, and half of it, again.
 
         Args:
             arm: The arm to repeat; the first beside the control by default.
             power: Chance to be had of finding it.
+            **options: Further options of :func:`~loyalty_research.endowed_progress.plan`, such as
+                ``horizon_days`` and ``looks``; the card is the arm's own where it is known.
 
         Returns:
             A plan, or the reason why none can be made.
+
+        Raises:
+            ArgumentError: When an option is out of range.
         """
         from loyalty_research.endowed_progress.planning import plan
 
@@ -331,7 +338,11 @@ class CompletionResult(CardResult):
                     rate=percent(rate),
                 )
             )
-        return plan(baseline=base, uplift=rate - base, power=power, level=self.level)
+        required, given = (self.outcomes.stamps or {}).get(comparison.arm, (0, 0))
+        if given > 0:
+            options = {"required": required, "given": given, **options}
+        chosen = {"level": self.level, **options}
+        return plan(baseline=base, uplift=rate - base, power=power, **chosen)
 
     def tests_frame(self, *, approximate: bool = False) -> pd.DataFrame:
         """Return the tests of equal rates, two-sided: arm, test, statistic, p_value.

@@ -203,15 +203,15 @@ class CardDecisions(CardAnalyses):
         first = self._first[window.kept]
         over = np.minimum(first["expired"].to_numpy(), first["lost"].to_numpy())
         gone = int(((over < NEVER) & (over < window.until[window.kept])).sum())
-        return Check(
-            message("holders seen to the end"),
-            "passed" if gone == 0 else "warning",
-            messages(
-                "{count} first card expired or was lost before: later visits of its holder may not be seen",
-                "{count} first cards expired or were lost before: later visits of their holders may not be seen",
-                gone,
-            ),
+        name = message("holders seen to the end")
+        if gone == 0:
+            return Check(name, "passed", message("no first card expired or was lost before the later day"))
+        detail = messages(
+            "{count} first card expired or was lost before: later visits of its holder may not be seen",
+            "{count} first cards expired or were lost before: later visits of their holders may not be seen",
+            gone,
         )
+        return Check(name, "warning", detail)
 
     def priced(
         self,

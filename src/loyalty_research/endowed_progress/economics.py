@@ -226,19 +226,24 @@ class EconomicsResult(CardResult):
         fields = {
             "arm": d.best,
             "chance": chance_words(d.chances[at]),
-            "loss": self.net[0].format(d.losses[at]),
+            "loss": self._loss(d.losses[at]),
         }
         if d.chances[at] >= _SURE:
             return message(
                 "At these prices roll out {arm}: with a probability of {chance} it earns the most per card, and "
-                "choosing it loses {loss} per card on average.",
+                "the loss to be expected from choosing it is {loss} per card.",
                 **fields,
             )
         return message(
-            "At these prices {arm} loses least on average ({loss} per card), but the probability that it earns "
-            "the most is only {chance}: not settled.",
+            "Not settled: at these prices {arm} has the smallest loss to be expected ({loss} per card), but the "
+            "probability that it earns the most is only {chance}.",
             **fields,
         )
+
+    def _loss(self, loss: float) -> str:
+        if loss < 0.005:
+            return message("less than {least}", least=self.net[0].format(0.01))
+        return self.net[0].format(loss)
 
     def findings(self, *, section: str = "") -> list[Finding]:
         """Return what a page tells: what each arm earns, and which to roll out.

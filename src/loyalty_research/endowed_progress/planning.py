@@ -200,7 +200,7 @@ class Plan(CardResult):
             said.append(
                 message(
                     "At {rate} cards a day that takes {enrol} days, and the verdict comes on day {days}.",
-                    rate=number(self.cards_per_day),
+                    rate=f"{self.cards_per_day:g}",
                     enrol=f"{self.enrolment_days:,}",
                     days=f"{self.duration_days:,}",
                 )

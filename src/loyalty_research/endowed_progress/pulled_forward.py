@@ -63,7 +63,7 @@ class PulledForwardResult(CardResult):
     net_late: tuple[Estimate, ...] | None = None
 
     def _headline(self) -> Estimate | None:
-        return self.given_back[0] if len(self.given_back) == 1 else None
+        return self.kept[0] if len(self.kept) == 1 else None
 
     def _rows(self) -> Iterable[Row]:
         early = message("by day {day}", day=self.by_day)
@@ -101,7 +101,7 @@ class PulledForwardResult(CardResult):
             if back.low > 0:
                 said.append(
                     message(
-                        "Of {arm}'s {gain} visits per card by day {by}, {back} only came sooner ({interval}): by day "
+                        "Of the {gain} visits per card of {arm} by day {by}, {back} only came sooner ({interval}): by day "
                         "{until} {kept} are left.",
                         **fields,
                     )
@@ -109,14 +109,14 @@ class PulledForwardResult(CardResult):
             elif back.high < 0:
                 said.append(
                     message(
-                        "{arm} goes on gaining after day {by}: {gain} visits per card by then, {kept} by day {until}.",
+                        "Cards of {arm} go on gaining after day {by}: {gain} visits per card by then, {kept} by day {until}.",
                         **fields,
                     )
                 )
             else:
                 said.append(
                     message(
-                        "Whether {arm}'s {gain} visits per card by day {by} were only pulled forward is not settled: "
+                        "Whether the {gain} visits per card of {arm} by day {by} were only pulled forward is not settled: "
                         "{back} were given back by day {until} ({interval}).",
                         **fields,
                     )

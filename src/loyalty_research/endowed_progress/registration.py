@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.endowed_progress._checks import shares
@@ -19,6 +18,7 @@ from loyalty_research.stats.spending import group_sequential_bounds
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from loyalty_research.display import Html
     from loyalty_research.endowed_progress.planning import Plan
     from loyalty_research.stats.spending import Spending
 
@@ -228,13 +228,17 @@ class DesignCard:
     def __repr__(self) -> str:
         return "\n".join(f"{heading}: {words}" for heading, words in self.lines())
 
+    def page(self) -> Html:
+        """Return the page as a table to show."""
+        import pandas as pd
+
+        from loyalty_research.display import table
+
+        frame = pd.DataFrame(self.lines(), columns=[message("What"), message("As registered")])
+        return table(frame, caption=message("Design, to be registered before the first card is handed out"))
+
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th scope="row">{escape(heading)}</th><td>{escape(words)}</td></tr>'
-            for heading, words in self.lines()
-        )
-        caption = escape(message("Design, as registered"))
-        return f'<div class="lr-table"><table><caption>{caption}</caption><tbody>{rows}</tbody></table></div>'
+        return self.page().html
 
     def compare_design(
         self,

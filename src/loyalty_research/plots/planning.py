@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loyalty_research.i18n import message, number, percent
-from loyalty_research.plots.style import DASHES, INK, MARKERS, MUTED, SERIES, figure_axes, style
+from loyalty_research.plots.style import DASHES, INK, MARKERS, MUTED, SERIES, SURFACE, figure_axes, style
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +52,7 @@ def estimate_spread(estimates: ArrayLike, found: ArrayLike, *, truth: float, ax:
         for container, (*_, hatch) in zip(ax.containers, parts, strict=True):
             for patch in container:
                 patch.set_hatch(hatch)
-                patch.set_edgecolor("#fefefe")
+                patch.set_edgecolor(SURFACE)
         top = 1.25 * float(np.histogram(values, edges)[0].max())
         ax.set_ylim(0, top)
         for at, said in (
@@ -89,7 +89,7 @@ def look_bounds(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 "z {bound}\nstopped: {effect}\n({none} if no effect)",
                 bound=number(row["z"], digits=2),
                 effect=percent(row["stop_effect"], digits=0),
-                none=percent(row["stop_none"], digits=1),
+                none=percent(row["stop_none"], digits=2),
             )
             ax.annotate(
                 words,
@@ -98,6 +98,7 @@ def look_bounds(frame: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                 textcoords="offset points",
                 ha="center",
                 fontsize=8,
+                bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 1.0},
             )
         top = float(known["z"].max())
         ax.set_ylim(-1.15 * top, 1.75 * top)
