@@ -391,3 +391,58 @@ def test_saved_models_give_the_same_value(models, sample, value):
             type(model).from_json(json.dumps(other))
     with pytest.raises(ContractError, match="the saved model is a GammaGamma"):
         BetaGeoNBD.from_json(models[1].to_json())
+
+
+def test_opportunities_are_valued_and_what_needs_time_is_refused():
+    from loyalty_research.clv import (
+        BetaGeoBetaBinomial,
+        acquisition_payback,
+        alive_history,
+        retention_sensitivity,
+        value_at_churn,
+    )
+
+    rng = np.random.default_rng(4)
+    pattern = pd.DataFrame({"frequency": [0, 1, 1, 2, 3, 3], "recency": [0, 1, 3, 3, 3, 3], "T": 3})
+    donors = pd.concat([pattern] * 40, ignore_index=True)
+    donors["monetary_value"] = np.where(
+        donors["frequency"] > 0, rng.gamma(4, 1, 240) / rng.gamma(4, 0.02, 240), 0
+    )
+    model = BetaGeoBetaBinomial(penalizer=0.1).fit(donors, unit="Y")
+    options = {"horizon": 5, "annual_discount_rate": 0.1}
+    found = customer_lifetime_value(model, GammaGamma().fit(donors), donors, **options)
+    bought = model.discounted_expected_transactions(donors, **options)
+    np.testing.assert_allclose(found.customers["expected_transactions"], bought, rtol=1e-12)
+    assert "over the next 5 years" in found.verdict()
+    assert "ln(1 + 10.0%) / 1 per year" in found.terms
+    outcome = found.outcome_interval(seed=1, draws=200)
+    assert outcome.low < found.total.low < found.total.high < outcome.high
+    drawn = customer_lifetime_value(
+        *found.models, donors, **options, intervals="bootstrap", seed=1, replicates=100
+    )
+    assert np.log(drawn.total.high / drawn.total.low) < 3 * np.log(found.total.high / found.total.low)
+    assert value_at_churn(found).customers == 240
+    with pytest.raises(ArgumentError, match="BetaGeoBetaBinomial counts opportunities"):
+        retention_sensitivity(found)
+    with pytest.raises(ArgumentError, match="counts opportunities"):
+        acquisition_payback(found, acquisition_cost=10)
+    with pytest.raises(ArgumentError, match="counts opportunities"):
+        alive_history(model, [1], until=3)
+
+
+def test_traits_enter_value_and_its_interval(sample):
+    traits = sample.assign(half=np.where(np.arange(len(sample)) % 2, "odd", "even"))
+    plain = BetaGeoNBD().fit(traits)
+    model = BetaGeoNBD().fit(traits, purchase_covariates=["half"], dropout_covariates=["half"])
+    spend, options = GammaGamma().fit(traits), {"horizon": 52, "annual_discount_rate": 0.1}
+    found = customer_lifetime_value(model, spend, traits, **options)
+    bought = model.discounted_expected_transactions(traits, **options)
+    np.testing.assert_allclose(found.customers["expected_transactions"], bought, rtol=1e-12)
+    assert found.total.value == pytest.approx(found.expected_value.sum())
+    without = customer_lifetime_value(plain, spend, traits, **options)
+    assert found.total.value == pytest.approx(without.total.value, rel=0.02)
+    split, bare = (v.by("half").segments[0][2] for v in (found, without))
+    assert split.high - split.low > bare.high - bare.low  # each half's rate is estimated on its own
+    assert found.outcome_interval(seed=1, draws=100).low < found.total.low
+    with pytest.raises(ArgumentError, match="refits models without covariates"):
+        customer_lifetime_value(model, spend, traits, **options, intervals="bootstrap", seed=1)

@@ -6,7 +6,7 @@ from loyalty_research.clv.spend import GammaGamma
 from loyalty_research.clv.transactions import TransactionModel
 from loyalty_research.errors import ArgumentError
 
-__all__ = ["require_models", "require_purchases", "require_spend"]
+__all__ = ["require_continuous", "require_models", "require_purchases", "require_spend"]
 
 
 def _said(model: object) -> str:
@@ -21,9 +21,21 @@ def require_purchases(model: object) -> None:
     """
     if not isinstance(model, TransactionModel):
         raise ArgumentError(
-            f"the model of purchases must be a fitted BetaGeoNBD, ModifiedBetaGeoNBD or ParetoNBD; got {_said(model)}"
+            f"the model of purchases must be a fitted BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD or BetaGeoBetaBinomial; got {_said(model)}"
         )
     model.require_fitted()
+
+
+def require_continuous(model: TransactionModel, what: str) -> None:
+    """Raise when a model counts opportunities instead of measuring time.
+
+    Raises:
+        ArgumentError: When it does.
+    """
+    if not model.core.times:
+        raise ArgumentError(
+            f"{what} needs a model in continuous time, such as BetaGeoNBD; {type(model).__name__} counts opportunities"
+        )
 
 
 def require_spend(model: object) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["INTERVALS", "Replicates", "replicate"]
+__all__ = ["INTERVALS", "Replicates", "quantiles", "replicate"]
 
 INTERVALS = ("delta", "draws", "bootstrap")
 _USUAL = {"draws": 1000, "bootstrap": 500}
@@ -179,3 +179,16 @@ def _refit(model: FittedModel, derivatives: Derivatives, units: Array) -> Array:
         model=type(model).__name__,
     )
     return np.exp(best.theta) * units
+
+
+def quantiles(drawn: Array, level: float) -> Array:
+    """Return the limits between which a share ``level`` of the replicates lies, shape (2, m).
+
+    Args:
+        drawn: One row per replicate, shape (replicates, m).
+        level: Coverage the limits aim at.
+    """
+    # no interpolation between replicates, so that an infinite one stays out of its neighbour's limit
+    return np.asarray(
+        np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0, method="nearest"), dtype=float
+    )

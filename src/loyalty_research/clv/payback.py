@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._discount import YEAR
+from loyalty_research.clv._kinds import require_continuous
 from loyalty_research.clv.programme import check_cost
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate, Result, Row
@@ -126,7 +127,8 @@ def acquisition_payback(
         longest_months: How far to look.
 
     Raises:
-        ArgumentError: When an option is out of range, or new customers differ by covariates.
+        ArgumentError: When an option is out of range, new customers differ by covariates, or the model
+            counts opportunities.
         DesignError: When the fitted spend has no finite mean.
 
     Examples:
@@ -154,6 +156,7 @@ def acquisition_payback(
         raise ArgumentError(
             "payback is of a new customer, and this model has covariates, so new customers differ; fit one without"
         )
+    require_continuous(transactions, "acquisition_payback")
     if not math.isfinite(spend.mean_spend_):
         raise DesignError("the fitted spend has no finite mean, so a new customer's margin has none")
     core, own = transactions.core, len(transactions.names)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._discount import Discounting
-from loyalty_research.clv._kinds import require_purchases
+from loyalty_research.clv._kinds import require_continuous, require_purchases
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
@@ -41,6 +41,7 @@ _STEPS = 200
 def _plain(model: TransactionModel, what: str) -> None:
     """Raise unless the model is one whose customers differ by history alone."""
     require_purchases(model)
+    require_continuous(model, what)
     if model.design_ is not None:
         raise ArgumentError(
             f"{what} shows a model without covariates: fit one, since customers' traits differ"

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._discount import YEAR, Discounting, check_annual_rate
+from loyalty_research.clv._kinds import require_continuous
 from loyalty_research.clv._worth import thinned
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row
@@ -179,7 +180,8 @@ def retention_sensitivity(value: LifetimeValue, *, points: float = 0.05) -> Rete
         points: Rise in retention, as a fraction.
 
     Raises:
-        ArgumentError: When ``points`` is no share, or retention would pass 100%.
+        ArgumentError: When ``points`` is no share, retention would pass 100%, or the model counts
+            opportunities.
 
     Examples:
         >>> import pandas as pd
@@ -199,6 +201,7 @@ def retention_sensitivity(value: LifetimeValue, *, points: float = 0.05) -> Rete
     """
     if not 0 < points < 1:
         raise ArgumentError(f"points must be a share between 0 and 1, such as 0.05; got {points!r}")
+    require_continuous(value.models[0], "retention_sensitivity")
     question = _Thinning(value)
     at = np.exp(value.theta)
     now = question.retention(at)

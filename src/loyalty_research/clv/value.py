@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._core import jacobian
-from loyalty_research.clv._discount import YEAR, discounting
+from loyalty_research.clv._discount import PERIODS, discounting
 from loyalty_research.clv._fitted import log_interval
 from loyalty_research.clv._kinds import require_models
-from loyalty_research.clv._replicates import replicate
+from loyalty_research.clv._outcomes import outcomes
+from loyalty_research.clv._replicates import quantiles, replicate
 from loyalty_research.clv._shares import concentrate, split_segments
 from loyalty_research.clv._worth import worth_of
 from loyalty_research.errors import ArgumentError, ContractError, at_rows
@@ -124,7 +125,7 @@ class LifetimeValue(Result):
                 "Each purchase is discounted at its own time, continuously, at {rate} a year "
                 "(ln(1 + {rate}) / {year} per {unit})",
                 rate=rate,
-                year=number(YEAR[self.unit], digits=2 if self.unit == "D" else 0),
+                year=number(PERIODS[self.unit], digits=2 if self.unit == "D" else 0),
                 unit=_unit_name(self.unit),
             )
         else:
@@ -323,7 +324,7 @@ class LifetimeValue(Result):
             raise ArgumentError("outcome_interval needs a horizon: all the future is never observed")
         if draws < 100:
             raise ArgumentError(f"draws must be at least 100 to give an interval; got {draws}")
-        totals = _outcomes(self, np.random.default_rng(seed), draws)
+        totals = outcomes(self, np.random.default_rng(seed), draws)
         low, high = np.quantile(totals, [(1 - self.level) / 2, (1 + self.level) / 2])
         return Estimate(
             self.total.value,
@@ -381,51 +382,14 @@ def _per_head(total: Estimate) -> Estimate:
     return replace(total, value=total.value / n, low=total.low / n, high=total.high / n)
 
 
-def quantiles(drawn: Array, level: float) -> Array:
-    """Return the limits between which a share ``level`` of the replicates lies, shape (2, m).
-
-    Args:
-        drawn: One row per replicate, shape (replicates, m).
-        level: Coverage the limits aim at.
-    """
-    # no interpolation between replicates, so that an infinite one stays out of its neighbour's limit
-    return np.asarray(
-        np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2], axis=0, method="nearest"), dtype=float
-    )
-
-
 def _unit_name(unit: str) -> str:
-    return {"W": message("week"), "D": message("day")}[unit]
-
-
-def _outcomes(result: LifetimeValue, generator: np.random.Generator, draws: int) -> Array:
-    """Draw total discounted margins, shape (draws,)."""
-    transactions = result.models[0]
-    x, recency, T, *traits = transactions.histories(result.summary)
-    spent = result.worth.spent
-    count = len(transactions.names)
-    t = float(result.horizon or 0)
-    if result.replicates is None:
-        parameters = np.exp(
-            generator.multivariate_normal(result.theta, result.covariance, size=draws, method="cholesky")
-        )
-    else:
-        known = result.replicates.parameters
-        parameters = known[generator.integers(0, len(known), draws)]
-    plain = transactions.conditional_expected_purchases(t, result.summary).to_numpy()
-    discount = np.divide(
-        result.customers["expected_transactions"].to_numpy(), plain, out=np.zeros_like(plain), where=plain > 0
-    )
-    totals = np.empty(draws)
-    for draw, values in enumerate(parameters):
-        own = transactions.row_parameters(values[:count], traits)
-        bought = transactions.core.simulate(generator, own, x, recency, T, t)
-        some = np.flatnonzero(bought)
-        p, q, v = values[count:]
-        scale = generator.gamma(q + p * x[some]) / (v + spent[some])
-        worth = generator.gamma(p * bought[some]) / scale
-        totals[draw] = discount[some] @ worth
-    return result.margin * totals
+    return {
+        "W": message("week"),
+        "D": message("day"),
+        "M": message("month"),
+        "Q": message("quarter"),
+        "Y": message("year"),
+    }[unit]
 
 
 def customer_lifetime_value(
