@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from loyalty_research.churn import ChurnData, CoxPH, predictive_accuracy, split_by_time
+from loyalty_research.churn import ChurnData, CoxPH, ParametricAFT, predictive_accuracy, split_by_time
 from loyalty_research.churn.validation import survival_of
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, ImmortalTimeError
 
@@ -107,6 +107,18 @@ def test_customers_beyond_training_are_left_out_and_counted(split, found):
     late = still.take(np.flatnonzero(still.start > old.last - 60))
     with pytest.raises(DesignError, match="says nothing about any of"):
         predictive_accuracy(CoxPH(), old, late, covariates=["region"], times=[70])
+
+
+def test_a_parametric_model_may_speak_of_longer_tenures():
+    train, test = split_by_time(programme(4), "2023-07-03")
+    options = {"covariates": ["region"], "times": [60, 120]}
+    near = predictive_accuracy(ParametricAFT("exponential"), train, test, **options)
+    far = predictive_accuracy(ParametricAFT("exponential"), train, test, extrapolate=True, **options)
+    assert near.customers < far.customers == test.n_customers
+    assert far.calibration.ratio.low < 1 < far.calibration.ratio.high
+    assert far.brier.integrated_scaled.low > 0
+    with pytest.raises(ArgumentError, match="CoxFit knows nothing beyond"):
+        predictive_accuracy(CoxPH(), train, test, extrapolate=True, **options)
 
 
 def test_days_trained_on_are_refused(split):

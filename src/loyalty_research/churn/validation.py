@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -61,7 +62,9 @@ class Fits(Protocol):
         """Return the fitted model."""
 
 
-def survival_of(fit: Predicts, df: pd.DataFrame, *, when: ArrayLike, alive_at: ArrayLike) -> Floats:
+def survival_of(
+    fit: Predicts, df: pd.DataFrame, *, when: ArrayLike, alive_at: ArrayLike, extrapolate: bool = False
+) -> Floats:
     """Return each customer's predicted survival at its own time.
 
     Args:
@@ -69,10 +72,20 @@ def survival_of(fit: Predicts, df: pd.DataFrame, *, when: ArrayLike, alive_at: A
         df: One row per customer.
         when: Day on each one's clock, shape ``(n,)``.
         alive_at: Day on which each is known to be still there, shape ``(n,)``.
+        extrapolate: Let a parametric model speak beyond the days it was fitted on.
 
     Returns:
         Survival given alive at ``alive_at``, NaN where the model says nothing.
+
+    Raises:
+        ArgumentError: When the model cannot extrapolate.
     """
+    further = {"extrapolate": True} if extrapolate else {}
+    if extrapolate and "extrapolate" not in inspect.signature(fit.predict_survival).parameters:
+        raise ArgumentError(
+            f"{type(fit).__name__} knows nothing beyond the days it was fitted on, so it cannot extrapolate; use a "
+            "parametric model"
+        )
     days = np.asarray(when, dtype=np.float64)
     given = np.asarray(alive_at, dtype=np.float64)
     frame = df.reset_index(drop=True)
@@ -81,7 +94,7 @@ def survival_of(fit: Predicts, df: pd.DataFrame, *, when: ArrayLike, alive_at: A
     for first in range(0, len(distinct), _CHUNK):
         rows = np.flatnonzero((place >= first) & (place < first + _CHUNK))
         asked = distinct[first : first + _CHUNK]
-        answer = fit.predict_survival(frame.iloc[rows], times=asked, alive_at=given[rows])
+        answer = fit.predict_survival(frame.iloc[rows], times=asked, alive_at=given[rows], **further)
         table = answer["estimate"].to_numpy(dtype=np.float64).reshape(len(rows), len(asked))
         found[rows] = table[np.arange(len(rows)), place[rows] - first]
     return found
@@ -189,6 +202,7 @@ def predictive_accuracy(
     formula: str | None = None,
     covariates: Sequence[str] | None = None,
     kind: Literal["harrell", "uno"] = "uno",
+    extrapolate: bool = False,
     bootstrap: int = 200,
     seed: int = 0,
     level: float = 0.95,
@@ -204,6 +218,8 @@ def predictive_accuracy(
         formula: Right-hand side, for a model to fit.
         covariates: Columns, for a model to fit.
         kind: Concordance to report.
+        extrapolate: Let a parametric model (``ParametricAFT``) speak of tenures beyond those trained
+            on; otherwise customers who would reach them are left out and counted.
         bootstrap: Resamples behind the intervals of calibration.
         seed: Their seed.
         level: Confidence level.
@@ -238,7 +254,10 @@ def predictive_accuracy(
     days = np.atleast_1d(np.asarray(times, dtype=np.float64))
     entry = subjects.start.astype(np.float64)
     chance = np.column_stack(
-        [survival_of(fit, subjects.covariates, when=entry + d, alive_at=entry) for d in days]
+        [
+            survival_of(fit, subjects.covariates, when=entry + d, alive_at=entry, extrapolate=extrapolate)
+            for d in days
+        ]
     )
     known = np.asarray(~np.isnan(chance).any(axis=1))
     support = _support(known, train, days)
@@ -265,7 +284,7 @@ def predictive_accuracy(
         auc=dynamic_auc(*seen, 1.0 - chance, times=days, **shared),
         brier=brier_score(*seen, chance, times=days, null=_null(train, entry, days), **shared),
         calibrations=judged,
-        d_calibration=_distribution(fit, subjects, lasted, entry, float(days[-1])),
+        d_calibration=_distribution(fit, subjects, lasted, entry, float(days[-1]), extrapolate),
         customers=obs.n,
         left=left,
         predictions=pd.DataFrame(
@@ -363,7 +382,7 @@ def _support(known: NDArray[np.bool_], train: ChurnData, days: Floats) -> Check:
         raise DesignError(
             f"the model says nothing about any of the {len(known):,} test customers up to {days[-1]:g} {train.unit} "
             f"ahead: training followed nobody beyond day {train.last:g}, and their tenures lie beyond it. Judge "
-            "earlier times, test newcomers (split_by_time(who='newcomers')), or use a parametric model"
+            "earlier times, test newcomers (split_by_time(who='newcomers')), or use ParametricAFT with extrapolate=True"
         )
     return Check(
         message("Reach of the model"),
@@ -398,7 +417,7 @@ def _null(train: ChurnData, entry: Floats, days: Floats) -> Floats | None:
 
 
 def _distribution(
-    fit: Predicts, subjects: ChurnData, lasted: NDArray[Any], entry: Floats, horizon: float
+    fit: Predicts, subjects: ChurnData, lasted: NDArray[Any], entry: Floats, horizon: float, extrapolate: bool
 ) -> DCalibration | None:
     """Test the whole distribution of leaving times up to the last day judged."""
     if len(lasted) < 50 or subjects.weights is not None:
@@ -408,6 +427,8 @@ def _distribution(
     # for whole days the step before is a day earlier; a hair earlier otherwise
     whole = bool((entry == np.floor(entry)).all() and (end == np.floor(end)).all())
     gap = 1.0 if whole else 1e-6 * max(horizon, 1e-3)
-    at_end = survival_of(fit, subjects.covariates, when=entry + end, alive_at=entry)
-    before = survival_of(fit, subjects.covariates, when=entry + np.maximum(end - gap, 0), alive_at=entry)
+    at_end, before = (
+        survival_of(fit, subjects.covariates, when=entry + when, alive_at=entry, extrapolate=extrapolate)
+        for when in (end, np.maximum(end - gap, 0))
+    )
     return d_calibration(at_end, gone, survival_before_end=np.maximum(before, at_end))
