@@ -179,14 +179,20 @@ def observed_risk(table: Table, basis: Floats) -> Floats:
 
     NaN where the fit has no finite optimum.
     """
+    from scipy.special import digamma
+
     beta = _cox(table, basis)
     if not np.isfinite(beta).all():
         return np.full(len(basis), np.nan)
     r = np.exp(basis @ beta)
     dead = table.died.sum(axis=1)
     live = dead > 0
-    hazard = float((dead[live] / (table.at_risk[live] @ r)).sum())
-    kept: Floats = -np.expm1(-hazard * r)
+    there, gone = table.at_risk[live] @ r, table.died[live] @ r
+    # Efron's steps, sum over j < d of 1 / (S0 - j/d SD), by digamma: Breslow's fall far short where
+    # many leave on one day, as one-time buyers do
+    among = dead[live] * there / gone
+    steps = dead[live] / gone * (digamma(among + 1) - digamma(np.maximum(among - dead[live], 0.0) + 1))
+    kept: Floats = -np.expm1(-float(steps.sum()) * r)
     return kept
 
 
