@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from loyalty_research.endowed_progress import plan
+from loyalty_research.endowed_progress import CardExperiment, plan
 from loyalty_research.endowed_progress.planning import exaggeration
 from loyalty_research.endowed_progress.preview import calibrate
 from loyalty_research.errors import ArgumentError
@@ -127,7 +127,7 @@ def test_preview_comes_out_as_planned():
     # within three Monte Carlo errors of 60 experiments
     assert seen.power.value == pytest.approx(0.8, abs=0.155)
     assert seen.estimates.mean() == pytest.approx(CARWASH["uplift"], abs=0.025)
-    example = seen.experiment()
+    example = CardExperiment.from_preview(seen)
     assert example.completion(by_day=273).rates[0].n == pytest.approx(made.cards, abs=40)
     assert seen.plot().get_ylabel() == "experiments"
 

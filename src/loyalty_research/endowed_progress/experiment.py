@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from loyalty_research.endowed_progress.completion import CompletionResult
     from loyalty_research.endowed_progress.contrasts import ContrastsResult
     from loyalty_research.endowed_progress.designs import Design
+    from loyalty_research.endowed_progress.preview import Preview
     from loyalty_research.endowed_progress.registration import DesignCard
     from loyalty_research.estimates import Check
 
@@ -335,6 +336,21 @@ class CardExperiment(CardDecisions):
         named = ", ".join([arm, *extra])
         raise ContractError(
             f"{dataset.name} has no table card_events with {named}, nor units with {named} and completed"
+        )
+
+    @classmethod
+    def from_preview(cls, preview: Preview) -> CardExperiment:
+        """Start from the first experiment of a preview, to try an analysis on before there are data.
+
+        Args:
+            preview: What :meth:`Plan.preview` returns.
+        """
+        return cls(
+            preview.example,
+            as_of=preview.example_as_of,
+            control="control",
+            cluster="cluster_id" if preview.plan.cluster_size > 1 else None,
+            level=preview.plan.level,
         )
 
     @property

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.data import Dataset
-    from loyalty_research.endowed_progress.experiment import CardExperiment
     from loyalty_research.endowed_progress.planning import Plan
 
     Floats = NDArray[np.float64]
@@ -127,7 +126,7 @@ class Preview(CardResult):
         found: Whether each crossed its bound.
         stopped_at: Look at which each stopped, from 1.
         seed: Seed of the simulation.
-        example: Cards of the first experiment.
+        example: Card events of the first experiment; ``CardExperiment.from_preview`` analyses them.
         example_as_of: Last day observed in them.
     """
 
@@ -194,18 +193,6 @@ class Preview(CardResult):
             low=number(100 * spread.low, digits=1),
             high=number(100 * spread.high, digits=1),
             level=percent(self.plan.level, digits=0),
-        )
-
-    def experiment(self) -> CardExperiment:
-        """Return the first simulated experiment, to try the analysis on before there are data."""
-        from loyalty_research.endowed_progress.experiment import CardExperiment
-
-        return CardExperiment(
-            self.example,
-            as_of=self.example_as_of,
-            control="control",
-            cluster="cluster_id" if self.plan.cluster_size > 1 else None,
-            level=self.plan.level,
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
