@@ -9,6 +9,7 @@ from loyalty_research.churn.concordance import Concordance, concordance
 from loyalty_research.churn.cox import CoxFit, CoxPH
 from loyalty_research.churn.curves import KaplanMeier, SurvivalCurves
 from loyalty_research.churn.data import ChurnData
+from loyalty_research.churn.discrete import DiscreteFit, DiscreteHazard
 from loyalty_research.churn.dynamic_auc import DynamicAUC, dynamic_auc
 from loyalty_research.churn.fine_gray import FineGray, fine_gray
 from loyalty_research.churn.followup import Removed
@@ -44,6 +45,8 @@ __all__ = [
     "CumulativeHazards",
     "CumulativeIncidence",
     "DCalibration",
+    "DiscreteFit",
+    "DiscreteHazard",
     "DynamicAUC",
     "FineGray",
     "GrayTest",

@@ -134,7 +134,7 @@ def median(
 
         y = _bisected(partial(over, theta), float(state.data.stop.max()), len(z))
         tilt = (over(theta, y + _STEP) - over(theta, y - _STEP)) / (2 * _STEP)
-        slopes = [-s / tilt for s in _slopes(lambda t, y=y: over(t, y), theta)]
+        slopes = [-s / tilt for s in _slopes(partial(over, y=y), theta)]
         found[rows], error[rows] = y, np.sqrt(_variance(state, z, slopes))
     width = float(ndtri(0.5 + level / 2)) * error
     last = _support(state, n, extrapolate=extrapolate)
@@ -159,7 +159,8 @@ def _bisected(over: Any, last: float, n: int) -> Floats:
         middle = (low + high) / 2
         above = over(middle) > 0
         low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return (low + high) / 2
+    kept: Floats = (low + high) / 2
+    return kept
 
 
 def remaining(
