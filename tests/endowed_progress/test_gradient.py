@@ -215,6 +215,21 @@ def test_weekdays_are_found_and_closed_days_left_out():
         x.goal_gradient(season="year")
 
 
+def test_clusters_widen_the_level_of_an_arm_drawn_by_cluster():
+    given = {"scenario": "level", "assign_by": "cluster", "clusters": 20, "cluster_sd": 0.8, "cards": 2}
+    dataset = lr.simulate("stamp-card", customers=600, seed=5, **given)
+    plain = CardExperiment.from_dataset(dataset, control="control")
+    robust = CardExperiment.from_dataset(dataset, control="control", cluster="cluster_id")
+    one, two = plain.goal_gradient(), robust.goal_gradient()
+    assert two.arm_shifts[0].value == one.arm_shifts[0].value
+    widths = [r.arm_shifts[0].high - r.arm_shifts[0].low for r in (one, two)]
+    assert widths[1] > 1.4 * widths[0]
+    assert "20 clusters" in two.slope.method
+    resets = [x.post_reward_reset() for x in (plain, robust)]
+    assert resets[0].later.value == resets[1].later.value
+    assert "20 clusters" in resets[1].later.method
+
+
 def test_pictures_leave_out_what_few_cards_reached(simulated):
     result = experiment(simulated(3, alpha=-3.9, per_arm=60)).goal_gradient()
     shown = result.naive[result.naive["cards"] >= 5]

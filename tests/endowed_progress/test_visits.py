@@ -113,20 +113,3 @@ def test_verdict_follows_the_interval():
         in counted(np.tile([1.0, 2.0], 20), np.repeat([0, 1], 20)).verdict()
     )
     assert np.isnan(counted(np.zeros(40), np.repeat([0, 1], 20)).ratios[0].value)
-
-
-@pytest.mark.slow
-def test_visit_ratio_covers(simulated):
-    """Arms alike: the ratio is 1, cards drawn one by one and in clusters."""
-    inside, clustered, ignored = [], [], []
-    for seed in range(400):
-        x = CardExperiment(simulated(seed), as_of="2024-12-31", control="control").visits()
-        inside.append(x.ratios[0].low <= 1 <= x.ratios[0].high)
-        events = simulated(seed, cluster_sd=0.8, per_arm=200, cluster_size=20)
-        y = CardExperiment(events, as_of="2024-12-31", control="control", cluster="cluster_id").visits()
-        clustered.append(y.ratios[0].low <= 1 <= y.ratios[0].high)
-        z = CardExperiment(events, as_of="2024-12-31", control="control").visits()
-        ignored.append(z.ratios[0].low <= 1 <= z.ratios[0].high)
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.033)
-    assert np.mean(clustered) == pytest.approx(0.95, abs=0.04)
-    assert np.mean(ignored) < 0.85

@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy import special, stats
 
-from loyalty_research.endowed_progress.hazard import group_histories
+from loyalty_research.endowed_progress.hazard import (
+    allow_for_clusters,
+    fit_random_intercept,
+    group_histories,
+)
 from loyalty_research.endowed_progress.periods import calendar_columns
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Estimate
@@ -30,6 +34,7 @@ __all__ = [
     "calendar_checks",
     "corrected_hazard",
     "fit_method",
+    "fit_model",
     "hazard_model",
     "reached",
     "wald",
@@ -43,12 +48,14 @@ class HazardModel:
     """Data and design of a hazard.
 
     Attributes:
+        cards: Card, or holder, of each history's member, ascending, shape ``(cards,)``.
         data: Distinct histories.
         design: Covariates per cell, shape ``(cells, coefficients)``.
         names: Names of the last columns, those of the calendar.
         average: Share of the periods in each cell.
     """
 
+    cards: NDArray[np.int64]
     data: Histories
     design: Floats
     names: list[str]
@@ -63,24 +70,44 @@ def reached(cells: pd.DataFrame, progress: Progress) -> Floats:
     return done
 
 
-def wald(
-    values: Floats, covariance: Floats, line: int | Floats, *, level: float, method: str, n: int
-) -> Estimate:
-    """Return a coefficient, or a weighted sum of coefficients, with its normal interval.
+def fit_model(
+    model: HazardModel, *, link: Link, nodes: int, cluster: NDArray[np.int64] | None = None, arms: int = 1
+) -> InterceptFit:
+    """Fit a hazard with an intercept per card, robust to clusters where they are given.
 
     Args:
-        values: Coefficients, shape ``(k,)``.
-        covariance: Of the coefficients and what follows them, at least ``(k, k)``.
+        model: Data and design.
+        link: Link of the hazard.
+        nodes: Quadrature nodes.
+        cluster: Cluster code by position of the card (or holder), or None.
+        arms: Number of arms.
+    """
+    fit = fit_random_intercept(model.design, model.data, link=link, nodes=nodes)
+    if cluster is None:
+        return fit
+    return allow_for_clusters(
+        fit, model.design, model.data, cluster[model.cards], link=link, nodes=nodes, arms=arms
+    )
+
+
+def wald(fit: InterceptFit, line: int | Floats, *, level: float, method: str, n: int) -> Estimate:
+    """Return a coefficient, or a weighted sum of coefficients, with its interval.
+
+    Args:
+        fit: Fitted hazard.
         line: Position of the coefficient, or weights, shape ``(k,)``.
         level: Level of the interval.
         method: Name of the interval.
         n: Cards behind it.
     """
-    k = len(values)
+    k = len(fit.coefficients)
     weights = np.eye(k)[line] if isinstance(line, int) else line
-    value, se = float(weights @ values), math.sqrt(float(weights @ covariance[:k, :k] @ weights))
-    half = float(stats.norm.isf((1 - level) / 2)) * se
-    p_value = float(2 * stats.norm.sf(abs(value) / se))
+    value, se = (
+        float(weights @ fit.coefficients),
+        math.sqrt(float(weights @ fit.covariance[:k, :k] @ weights)),
+    )
+    half = float(stats.t.isf((1 - level) / 2, fit.degrees)) * se
+    p_value = float(2 * stats.t.sf(abs(value) / se, fit.degrees))
     return Estimate(value, value - half, value + half, level, method, n, None, p_value)
 
 
@@ -88,6 +115,12 @@ def fit_method(fit: InterceptFit, nodes: int) -> str:
     """Name how a hazard was fitted."""
     if fit.sigma == 0:
         return message("no spread between cards found; pooled, Wald")
+    if fit.clusters is not None:
+        return message(
+            "random intercept, {nodes} quadrature nodes; cluster-robust t, {clusters} clusters",
+            nodes=nodes,
+            clusters=fit.clusters,
+        )
     return message("random intercept, {nodes} quadrature nodes, Wald", nodes=nodes)
 
 
@@ -110,7 +143,7 @@ def corrected_hazard(
     k = design.shape[1]
     eta = design @ fit.coefficients
     se = np.sqrt(np.einsum("ck,kl,cl->c", design, fit.covariance[:k, :k], design))
-    half = float(stats.norm.isf((1 - level) / 2)) * se
+    half = float(stats.t.isf((1 - level) / 2, fit.degrees)) * se
     estimate, low, high = (
         special.expit(v) if link == "logit" else -np.expm1(-np.exp(v)) for v in (eta, eta - half, eta + half)
     )
@@ -137,7 +170,7 @@ def hazard_model(periods: Periods, columns: list[Floats], season: Season | None)
         )
     data = group_histories(periods.card, periods.cell, periods.trials, periods.visits)
     share = np.bincount(periods.cell, weights=periods.trials, minlength=len(design))
-    return HazardModel(data, design, names, share / share.sum())
+    return HazardModel(np.unique(periods.card), data, design, names, share / share.sum())
 
 
 def calendar_checks(periods: Periods, *, calendar: bool) -> tuple[Check, ...]:

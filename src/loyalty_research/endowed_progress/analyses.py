@@ -245,6 +245,7 @@ class CardAnalyses:
             weekday=weekday,
             nodes=check_whole(nodes, "nodes", least=5),
             level=self.level,
+            cluster=self._cluster,
             checks=self._model_checks(),
         )
 
@@ -305,6 +306,7 @@ class CardAnalyses:
             weekday=weekday,
             nodes=check_whole(nodes, "nodes", least=5),
             level=self.level,
+            cluster=self._cluster,
             checks=self._model_checks(),
         )
 
@@ -314,12 +316,7 @@ class CardAnalyses:
             "not measurable",
             message("the slope within cards rests on it; the log gaps of completed cards do not"),
         )
-        clusters = Check(
-            message("clusters in the gradient"),
-            "warning",
-            message("its intervals take cards as independent, clusters or not"),
-        )
-        return (*self.checks_, normal, *([] if self._cluster is None else [clusters]))
+        return (*self.checks_, normal)
 
 
 def _check_model(progress: object, link: object, season: str | None, *, weekday: bool, days: int) -> None:

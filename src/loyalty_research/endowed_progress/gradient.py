@@ -14,12 +14,13 @@ from loyalty_research.endowed_progress._models import (
     calendar_checks,
     corrected_hazard,
     fit_method,
+    fit_model,
     hazard_model,
     reached,
     wald,
 )
 from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.endowed_progress.hazard import fit_pooled, fit_random_intercept
+from loyalty_research.endowed_progress.hazard import fit_pooled
 from loyalty_research.endowed_progress.periods import card_periods
 from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message, number, percent
@@ -309,6 +310,7 @@ def goal_gradient(
     level: float,
     season: Season | None = None,
     weekday: bool = False,
+    cluster: Ints | None = None,
     checks: tuple[Check, ...] = (),
 ) -> GoalGradientResult:
     """Fit the visit hazard with an intercept per card, and beside it the pooled one.
@@ -323,6 +325,7 @@ def goal_gradient(
         level: Level of every interval.
         season: Terms of the season: one yearly wave, or a level per month or week.
         weekday: A level per weekday, for periods of one day.
+        cluster: Cluster code of each first card, or None; intervals then allow for clusters.
         checks: Checks already made.
 
     Raises:
@@ -331,18 +334,18 @@ def goal_gradient(
     """
     periods = card_periods(cards, days=days)
     plain = hazard_model(periods, _columns(periods, progress, arm_level, len(cards.arms)), None)
-    fit = fit_random_intercept(plain.design, plain.data, link=link, nodes=nodes)
+    fit = fit_model(plain, link=link, nodes=nodes, cluster=cluster, arms=len(cards.arms))
     n = int(plain.data.count.sum())
 
     def estimate(fit: InterceptFit, k: int) -> Estimate:
-        return wald(fit.coefficients, fit.covariance, k, level=level, method=fit_method(fit, nodes), n=n)
+        return wald(fit, k, level=level, method=fit_method(fit, nodes), n=n)
 
     model, without, split = plain, None, periods
     if season is not None or weekday:
         without = estimate(fit, 1)
         split = card_periods(cards, days=days, season=season, weekday=weekday)
         model = hazard_model(split, _columns(split, progress, arm_level, len(cards.arms)), season)
-        fit = fit_random_intercept(model.design, model.data, link=link, nodes=nodes)
+        fit = fit_model(model, link=link, nodes=nodes, cluster=cluster, arms=len(cards.arms))
     pooled = fit_pooled(model.design, model.data, link=link)
     first = model.design.shape[1] - len(model.names)
     # the curve of a typical card is drawn at the average calendar
@@ -354,14 +357,7 @@ def goal_gradient(
         slope=estimate(fit, 1),
         arm_shifts=tuple(estimate(fit, k) for k in range(2, first)),
         sigma=fit.sigma,
-        pooled=wald(
-            pooled.coefficients,
-            pooled.covariance,
-            1,
-            level=level,
-            method=message("pooled, Wald; selection"),
-            n=n,
-        ),
+        pooled=wald(pooled, 1, level=level, method=message("pooled, Wald; selection"), n=n),
         without_calendar=without,
         calendar=tuple((name, estimate(fit, first + k)) for k, name in enumerate(model.names)),
         gaps=gap_slope(cards, progress=progress, level=level),

@@ -14,7 +14,7 @@ References:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
@@ -33,6 +33,7 @@ __all__ = [
     "Histories",
     "InterceptFit",
     "Link",
+    "allow_for_clusters",
     "fit_pooled",
     "fit_random_intercept",
     "group_histories",
@@ -55,6 +56,7 @@ class Histories:
         visits: Periods with a visit of each row.
         start: First row of each history, shape ``(histories,)``.
         count: Cards with each history.
+        of_card: History of each card, in ascending order of the cards.
     """
 
     row_cell: Ints
@@ -62,6 +64,7 @@ class Histories:
     visits: Floats
     start: Ints
     count: Floats
+    of_card: Ints
 
     @property
     def row_history(self) -> Ints:
@@ -94,13 +97,18 @@ def group_histories(card: Ints, cell: Ints, trials: Ints, visits: Ints) -> Histo
         distinct, code = np.unique(code * (len(kinds) + 1) + here, return_inverse=True)
         if len(distinct) == len(place):
             break
-    first, count = np.unique(code, return_index=True, return_counts=True)[1:]
+    _, first, member, count = np.unique(code, return_index=True, return_inverse=True, return_counts=True)
     size = length[first]
     start = np.cumsum(size) - size
     row = np.repeat(place[first] - start, size) + np.arange(int(size.sum()))
     chosen = order[sample[kind[row]]]
     return Histories(
-        cell[chosen], trials[chosen].astype(float), visits[chosen].astype(float), start, count.astype(float)
+        row_cell=cell[chosen],
+        trials=trials[chosen].astype(float),
+        visits=visits[chosen].astype(float),
+        start=start,
+        count=count.astype(float),
+        of_card=member,
     )
 
 
@@ -153,6 +161,7 @@ def _part(data: Histories, run: slice) -> Histories:
         data.visits[rows],
         data.start[run] - rows.start,
         data.count[run],
+        np.empty(0, dtype=np.int64),
     )
 
 
@@ -174,9 +183,11 @@ def marginal(
     found: tuple[float, Floats, Floats] = (0.0, np.zeros(k), np.zeros((k, k)))
     modes = np.zeros(len(data.start)) if modes is None else modes
     for run in _chunks(data):
-        part = _marginal_part(theta, design, _part(data, run), modes[run], link=link, nodes=nodes)
-        found = (found[0] + part[0], found[1] + part[1], found[2] + part[2])
-        modes[run] = part[3]
+        value, scores, hessian, modes[run] = _marginal_part(
+            theta, design, _part(data, run), modes[run], link=link, nodes=nodes
+        )
+        gradient = (data.count[run][:, None] * scores).sum(axis=0)
+        found = (found[0] + value, found[1] + gradient, found[2] + hessian)
     return found
 
 
@@ -189,7 +200,7 @@ def _cross(a: Floats, b: Floats) -> Floats:
 def _marginal_part(
     theta: Floats, design: Floats, data: Histories, begin: Floats, *, link: Link, nodes: int
 ) -> tuple[float, Floats, Floats, Floats]:
-    """Return value, gradient, Hessian and modes of one run of histories."""
+    """Return value, score of each history, Hessian and modes of one run of histories."""
     sigma, k = math.exp(float(theta[-1])), design.shape[1]
     line = design @ theta[:-1]
     eta, row, cells = line[data.row_cell], data.row_history, data.row_cell
@@ -227,15 +238,14 @@ def _marginal_part(
         far = sigma * z[q][row]
         outer += bent * far
         curve += float((bent * far * far).sum() + (data.count * weighted[:, k]).sum())
-    counted = data.count[:, None] * mean
-    hessian -= _cross(mean, counted)
+    hessian -= _cross(mean, data.count[:, None] * mean)
     by_cell = np.bincount(cells, weights=inner, minlength=len(design))
     hessian[:k, :k] += design.T @ (by_cell[:, None] * design)
     cross = design.T @ np.bincount(cells, weights=outer, minlength=len(design))
     hessian[:k, k] += cross
     hessian[k, :k] += cross
     hessian[k, k] += curve
-    return value, counted.sum(axis=0), hessian, mode
+    return value, mean, hessian, mode
 
 
 @dataclass(frozen=True)
@@ -247,12 +257,16 @@ class InterceptFit:
         covariance: Of the coefficients and log sigma; of the coefficients alone where sigma is 0.
         sigma: Standard deviation of the intercept; 0 where the data show none.
         log_likelihood: At the optimum, without the binomial constants.
+        clusters: Clusters that the covariance allows for, or None.
+        degrees: Degrees of freedom of the t distribution that an interval takes.
     """
 
     coefficients: Floats
     covariance: Floats
     sigma: float
     log_likelihood: float
+    clusters: int | None = None
+    degrees: float = math.inf
 
 
 def fit_pooled(design: Floats, data: Histories, *, link: Link = "logit") -> InterceptFit:
@@ -324,7 +338,14 @@ def _sample(data: Histories, every: int) -> Histories:
     size = lengths[chosen]
     start = np.cumsum(size) - size
     row = np.repeat(data.start[chosen] - start, size) + np.arange(int(size.sum()))
-    return Histories(data.row_cell[row], data.trials[row], data.visits[row], start, data.count[chosen])
+    return Histories(
+        data.row_cell[row],
+        data.trials[row],
+        data.visits[row],
+        start,
+        data.count[chosen],
+        np.empty(0, dtype=np.int64),
+    )
 
 
 def _maximum(
@@ -358,3 +379,41 @@ def _maximum(
                 raise ConvergenceError("the visit hazard did not converge: no step raises the likelihood")
         theta, (value, gradient, hessian) = theta + step, trial
     raise ConvergenceError(f"the visit hazard did not converge; the last decrement was {decrement:.3g}")
+
+
+def allow_for_clusters(
+    fit: InterceptFit, design: Floats, data: Histories, cluster: Ints, *, link: Link, nodes: int, arms: int
+) -> InterceptFit:
+    """Return the fit with a covariance that holds where cards of a cluster are alike (sandwich, CR1).
+
+    Args:
+        fit: What :func:`fit_random_intercept` found.
+        design: Covariates per cell.
+        data: Histories.
+        cluster: Cluster code of each card, in ascending order of the cards.
+        link: Link of the hazard.
+        nodes: Quadrature nodes per card.
+        arms: Number of arms, for the degrees of freedom.
+
+    References:
+        Liang and Zeger (1986), eq. 8; Cameron and Miller (2015), section II.
+    """
+    log_sigma = math.log(fit.sigma) if fit.sigma > 0 else math.log(1e-6)
+    theta, start = np.append(fit.coefficients, log_sigma), np.zeros(len(data.start))
+    scores = np.concatenate(
+        [
+            _marginal_part(theta, design, _part(data, run), start[run], link=link, nodes=nodes)[1]
+            for run in _chunks(data)
+        ]
+    )[:, : len(fit.covariance)]
+    codes = np.unique(cluster, return_inverse=True)[1]
+    count = int(codes.max()) + 1
+    sums: Floats = np.stack(
+        [
+            np.bincount(codes, weights=column[data.of_card], minlength=count).astype(float)
+            for column in scores.T
+        ],
+        axis=1,
+    )
+    covariance: Floats = fit.covariance @ _cross(sums, sums) @ fit.covariance * count / max(count - 1, 1)
+    return replace(fit, covariance=covariance, clusters=count, degrees=float(max(count - arms, 1)))

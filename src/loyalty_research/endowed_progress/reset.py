@@ -13,12 +13,13 @@ from loyalty_research.endowed_progress._models import (
     calendar_checks,
     corrected_hazard,
     fit_method,
+    fit_model,
     hazard_model,
     reached,
     wald,
 )
 from loyalty_research.endowed_progress._outcome import CardResult
-from loyalty_research.endowed_progress.hazard import fit_pooled, fit_random_intercept
+from loyalty_research.endowed_progress.hazard import fit_pooled
 from loyalty_research.endowed_progress.periods import card_periods
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Estimate, Row
@@ -231,26 +232,29 @@ def _columns(periods: Periods, progress: Progress, arms: int, *, carry_over: boo
 
 def _carry_over(
     periods: Periods,
-    fit: InterceptFit,
     *,
     progress: Progress,
     arms: int,
     season: Season | None,
     link: Link,
     nodes: int,
+    cluster: NDArray[np.int64] | None,
 ) -> Check:
-    """Test whether arms still differ on later cards (likelihood ratio)."""
+    """Test whether arms still differ on later cards (Wald)."""
     name = message("arms alike on later cards")
     arm, later = periods.cells["arm"].to_numpy(), periods.cells["later"].to_numpy()
     if len(np.unique(arm[later == 1])) < arms:
         return Check(name, "not measurable", message("some arm has no later cards"))
     model = hazard_model(periods, _columns(periods, progress, arms, carry_over=True), season)
-    wider = fit_random_intercept(model.design, model.data, link=link, nodes=nodes)
-    p_value = float(stats.chi2.sf(max(2 * (wider.log_likelihood - fit.log_likelihood), 0.0), arms - 1))
+    fit = fit_model(model, link=link, nodes=nodes, cluster=cluster, arms=arms)
+    own = slice(3 + arms - 1, 3 + 2 * (arms - 1))
+    shift = fit.coefficients[own]
+    statistic = float(shift @ np.linalg.solve(fit.covariance[own, own], shift)) / (arms - 1)
+    p_value = float(stats.f.sf(statistic, arms - 1, min(fit.degrees, 1e9)))
     return Check(
         name,
         "warning" if p_value < 0.05 else "passed",
-        message("likelihood ratio, p = {p}", p=number(p_value, digits=3)),
+        message("Wald test, p = {p}", p=number(p_value, digits=3)),
         p_value=p_value,
     )
 
@@ -284,6 +288,7 @@ def post_reward_reset(
     level: float,
     season: Season | None = None,
     weekday: bool = False,
+    cluster: NDArray[np.int64] | None = None,
     checks: tuple[Check, ...] = (),
 ) -> PostRewardResult:
     """Fit the visit hazard over all cards of a customer, with a level for cards after a reward.
@@ -297,6 +302,7 @@ def post_reward_reset(
         level: Level of every interval.
         season: Terms of the season.
         weekday: A level per weekday, for periods of one day.
+        cluster: Cluster code of each first card, or None; intervals then allow for clusters.
         checks: Checks already made.
 
     Raises:
@@ -312,12 +318,13 @@ def post_reward_reset(
         raise DesignError(f"no later card was followed for a whole period of {days} days")
     arms = len(cards.arms)
     model = hazard_model(periods, _columns(periods, progress, arms, carry_over=False), season)
-    fit = fit_random_intercept(model.design, model.data, link=link, nodes=nodes)
+    holders = _of_holder(cards, cluster)
+    fit = fit_model(model, link=link, nodes=nodes, cluster=holders, arms=arms)
     alike = fit_pooled(model.design, model.data, link=link)
-    values, n = fit.coefficients, int(model.data.count.sum())
+    n = int(model.data.count.sum())
 
     def estimate(line: int | Floats) -> Estimate:
-        return wald(values, fit.covariance, line, level=level, method=fit_method(fit, nodes), n=n)
+        return wald(fit, line, level=level, method=fit_method(fit, nodes), n=n)
 
     last, start = _edges(cards, model, progress)
     plain = 3 + arms - 1
@@ -327,14 +334,7 @@ def post_reward_reset(
     return PostRewardResult(
         jump=estimate(start - last),
         later=estimate(2),
-        pooled=wald(
-            alike.coefficients,
-            alike.covariance,
-            2,
-            level=level,
-            method=message("pooled, Wald; selection"),
-            n=n,
-        ),
+        pooled=wald(alike, 2, level=level, method=message("pooled, Wald; selection"), n=n),
         slope=estimate(1),
         before=_chance(estimate(last), link),
         after=_chance(estimate(start), link),
@@ -351,7 +351,9 @@ def post_reward_reset(
         log_likelihood=fit.log_likelihood,
         checks=(
             *checks,
-            _carry_over(periods, fit, progress=progress, arms=arms, season=season, link=link, nodes=nodes),
+            _carry_over(
+                periods, progress=progress, arms=arms, season=season, link=link, nodes=nodes, cluster=holders
+            ),
             Check(
                 message("nobody gives up in silence"),
                 "not measurable",
@@ -360,6 +362,16 @@ def post_reward_reset(
             *calendar_checks(periods, calendar=season is not None or weekday),
         ),
     )
+
+
+def _of_holder(cards: Cards, cluster: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+    """Return the cluster of each holder: that of the first card."""
+    if cluster is None:
+        return None
+    customer = cards.table["customer"].to_numpy()
+    of_holder = np.zeros(int(customer.max()) + 1, dtype=np.int64)
+    of_holder[customer[cards.table["cycle"].to_numpy() == 1]] = cluster
+    return of_holder
 
 
 def _edges(cards: Cards, model: HazardModel, progress: Progress) -> tuple[Floats, Floats]:
