@@ -173,3 +173,18 @@ def _holds(text, low, high, value):
         return low <= value <= high
     words = [word.replace(",", "").replace("−", "-") for word in text.split() if word[0] in "−0123456789"]
     return value <= float(words[0]) or value >= float(words[1])
+
+
+@pytest.mark.parametrize("covariates", [(), ("pre_spend",)])
+def test_when_everybody_does_as_invited_joining_is_the_invitation(invitations, covariates):
+    frame = invitations(2000, 3).assign(joined=lambda d: (d["arm"] == "invited").astype(int))
+    given = {"assignment": "arm", "control": "control", "covariates": covariates, "ratio": (1, 1)}
+    found = Comparison(Mean("spend"), design="encouragement", received="joined", **given).analyse(frame)
+    itt = Comparison(Mean("spend"), design="randomised", **given).analyse(frame).estimate(estimand="ITT")
+    cace = found.estimate(estimand="CACE")
+    assert cace.value == pytest.approx(itt.value, rel=1e-12)
+    # one-sided doubt only: nothing is added by the first stage
+    assert (cace.low, cace.high) == pytest.approx((itt.low, itt.high), rel=1e-9)
+    first = found.estimate(metric="joined")
+    assert (first.value, first.low, first.high, first.method) == (1.0, 1.0, 1.0, "certain")
+    assert any("everybody did as invited" in c.detail for c in found.checks)

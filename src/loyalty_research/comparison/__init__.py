@@ -15,6 +15,7 @@ Examples:
 
 from loyalty_research.comparison.balance import BalanceResult, balance
 from loyalty_research.comparison.certificate import Certificate, a_a_certificate
+from loyalty_research.comparison.compliers import ComplierProfile, complier_profile
 from loyalty_research.comparison.design import DESIGNS, Comparison
 from loyalty_research.comparison.discontinuity import Discontinuity, regression_discontinuity
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
@@ -57,6 +58,7 @@ __all__ = [
     "Certificate",
     "Comparison",
     "ComparisonResult",
+    "ComplierProfile",
     "DifferenceInDifferences",
     "Discontinuity",
     "ExactTest",
@@ -81,6 +83,7 @@ __all__ = [
     "anderson_rubin_set",
     "augmented_ipw",
     "balance",
+    "complier_profile",
     "confidence_sequence",
     "difference_in_differences",
     "difference_in_proportions",

@@ -60,7 +60,15 @@ if TYPE_CHECKING:
     from loyalty_research.comparison.randomised import Difference
     from loyalty_research.summaries import ArmMoments
 
-__all__ = ["AndersonRubinSet", "analyse_encouragement", "anderson_rubin_set", "wald_estimate"]
+__all__ = [
+    "AndersonRubinSet",
+    "Effect",
+    "Joined",
+    "analyse_encouragement",
+    "anderson_rubin_set",
+    "effect_of_joining",
+    "wald_estimate",
+]
 
 _WEAK_F = 10.0
 
@@ -104,9 +112,13 @@ def _short(value: float) -> str:
 
 def _covariance(given: Any) -> NDArray[np.float64]:
     matrix = np.asarray(given, dtype=float)
-    ok = matrix.shape == (2, 2) and bool(np.all(np.isfinite(matrix))) and bool(np.all(np.diag(matrix) > 0))
+    ok = matrix.shape == (2, 2) and bool(np.all(np.isfinite(matrix)))
+    # who joined may be certain, when everybody did what they were invited to
+    ok = ok and bool(matrix[0, 0] > 0) and bool(matrix[1, 1] >= 0)
     if not ok or not math.isclose(matrix[0, 1], matrix[1, 0], rel_tol=1e-9, abs_tol=1e-300):
-        raise ArgumentError("covariance is a finite symmetric 2 x 2 matrix with positive variances")
+        raise ArgumentError(
+            "covariance is a finite symmetric 2 x 2 matrix with a positive variance of the outcome's effect"
+        )
     return matrix
 
 
@@ -195,7 +207,7 @@ def anderson_rubin_set(
 
 
 @dataclass(frozen=True, slots=True)
-class _Joined:
+class Joined:
     """A metric together with who joined, so that one query gives their joint moments."""
 
     metric: Metric
@@ -203,22 +215,27 @@ class _Joined:
 
     @property
     def label(self) -> str:
+        """Name of the metric."""
         return self.metric.label
 
     @property
     def outcomes(self) -> tuple[str, ...]:
+        """The metric's outcomes, and last who joined."""
         return (*self.metric.outcomes, self.received)
 
     @property
     def domains(self) -> tuple[str, ...]:
+        """Who joined is 0 or 1 and never missing."""
         return (*self.metric.domains, "indicator")
 
     @property
     def covariates(self) -> tuple[str, ...]:
+        """Covariates of the metric."""
         return self.metric.covariates
 
     @property
     def cap(self) -> float | None:
+        """Cap of the metric."""
         return self.metric.cap
 
 
@@ -236,7 +253,7 @@ def _joint(metric: Metric) -> Any:
 
 
 @dataclass(frozen=True, slots=True)
-class _Effect:
+class Effect:
     """Everything about one metric and one invited arm."""
 
     metric: Metric
@@ -267,9 +284,10 @@ def _without_received(moments: ArmMoments, metrics: Sequence[Metric]) -> ArmMome
     return replace(moments, metrics=kept)
 
 
-def _effect(
+def effect_of_joining(
     metric: Metric, moments: ArmMoments, arm: str, control: str, received: str, level: float
-) -> _Effect:
+) -> Effect:
+    """Estimate the invitation's effects on outcome and joining, and their ratio."""
     cells = moments.metrics[metric.label]
     weights = stratum_weights(cells)
     both = contrast(
@@ -280,10 +298,9 @@ def _effect(
         covariates=metric.covariates,
     )
     moved, variance = float(both.difference[1]), float(both.covariance[1, 1])
-    if not variance > 0 or moved == 0:
+    if moved == 0:
         raise ContractError(
-            f"units.{received} does not differ within the arms, or the invitation moved nobody: "
-            "there is no effect of joining to estimate"
+            f"units.{received}: the invitation moved nobody, so there is no effect of joining to estimate"
         )
     wald = wald_estimate(
         float(both.difference[0]),
@@ -294,12 +311,16 @@ def _effect(
         unit=metric.shown_unit,
     )
     ar = anderson_rubin_set(
-        float(both.difference[0]), moved, covariance=both.covariance, level=level, dof=float(np.min(both.dof))
+        float(both.difference[0]),
+        moved,
+        covariance=both.covariance,
+        level=level,
+        dof=float(np.nanmin(both.dof)),
     )
-    return _Effect(metric, arm, both, wald, ar, moved**2 / variance)
+    return Effect(metric, arm, both, wald, ar, moved**2 / variance if variance > 0 else math.inf)
 
 
-def _effect_rows(effect: _Effect, itt: Difference, adjusted: float, control: str) -> list[Row]:
+def _effect_rows(effect: Effect, itt: Difference, adjusted: float, control: str) -> list[Row]:
     group = f"{effect.arm} v {control}"
     low, high = effect.ar.limits
     ar = replace(effect.wald, low=low, high=high, method="Anderson-Rubin set", p_value=None)
@@ -322,10 +343,13 @@ def _effect_rows(effect: _Effect, itt: Difference, adjusted: float, control: str
     ]
 
 
-def _first_stage_row(effect: _Effect, received: str, control: str, level: float) -> Row:
+def _first_stage_row(effect: Effect, received: str, control: str, level: float) -> Row:
     moved, error = float(effect.both.difference[1]), math.sqrt(float(effect.both.covariance[1, 1]))
-    low, high, p_value = t_limits(moved, error, float(effect.both.dof[1]), level)
-    estimate = Estimate(moved, low, high, level, "Welch t", effect.both.n, "fraction", p_value)
+    low, high, p_value = moved, moved, 0.0
+    if error > 0:
+        low, high, p_value = t_limits(moved, error, float(effect.both.dof[1]), level)
+    method = "Welch t" if error > 0 else "certain"
+    estimate = Estimate(moved, low, high, level, method, effect.both.n, "fraction", p_value)
     extra = as_numbers(
         treated=effect.both.treated[1], control=effect.both.control[1], f_statistic=effect.f_statistic
     )
@@ -338,13 +362,17 @@ def _first_stage_row(effect: _Effect, received: str, control: str, level: float)
     )
 
 
-def _first_stage_check(effect: _Effect) -> Check:
+def _first_stage_check(effect: Effect) -> Check:
     weak = effect.f_statistic < _WEAK_F
-    detail = message(
-        "F = {f}: the invitation moved {share} to join",
-        f=number(effect.f_statistic, digits=1),
-        share=percent(float(effect.both.difference[1])),
-    )
+    share = percent(float(effect.both.difference[1]))
+    if math.isinf(effect.f_statistic):
+        detail = message("everybody did as invited: the invitation moved {share} to join", share=share)
+    else:
+        detail = message(
+            "F = {f}: the invitation moved {share} to join",
+            f=number(effect.f_statistic, digits=1),
+            share=share,
+        )
     if weak:
         detail += "; " + message("too few for the Wald interval, so read the Anderson-Rubin set alone")
     return Check(message("first stage, “{arm}”", arm=effect.arm), "warning" if weak else "passed", detail)
@@ -359,7 +387,7 @@ def _naive(table: Any, plan: Comparison, metrics: Sequence[Metric], received: st
     return differences(moments, bare, moments.arms[0], moments.arms[1:], plan.level)
 
 
-def _itt_sentence(effect: _Effect, itt: Difference, adjusted: float, control: str) -> str:
+def _itt_sentence(effect: Effect, itt: Difference, adjusted: float, control: str) -> str:
     e = itt.estimate
     parts = {
         "metric": capital(effect.metric.label),
@@ -386,7 +414,7 @@ def _itt_sentence(effect: _Effect, itt: Difference, adjusted: float, control: st
 
 
 def _statements(
-    effect: _Effect, itt: Difference, adjusted: float, control: str, naive: Difference
+    effect: Effect, itt: Difference, adjusted: float, control: str, naive: Difference
 ) -> list[Statement]:
     """Return what the invitation did, what joining did to those it moved, and what the raw gap is."""
     name = slug(f"{effect.metric.label} {effect.arm}")
@@ -420,7 +448,7 @@ def analyse_encouragement(plan: Comparison, table: Any) -> ComparisonResult:
     own = [m.label for m in metrics if received in m.outcomes]
     if own:
         raise ArgumentError(f"{', '.join(own)}: who joined cannot be an outcome too; its row is always shown")
-    joined = [_Joined(m, received) for m in metrics]
+    joined = [Joined(m, received) for m in metrics]
     moments = arm_moments(table, joined, arm=plan.assignment, strata=plan.strata, cluster=plan.cluster)
     control, arms = treated_arms(moments, plan.control, plan.assignment)
     sizes = arm_counts(moments)
@@ -431,7 +459,7 @@ def analyse_encouragement(plan: Comparison, table: Any) -> ComparisonResult:
     adjusted = adjusted_p_values(itt)
     naive = {d.metric.label: d for d in _naive(table, plan, metrics, received)}
     pairs = [(m, arm) for m in metrics for arm in arms]
-    effects = [_effect(m, moments, arm, control, received, plan.level) for m, arm in pairs]
+    effects = [effect_of_joining(m, moments, arm, control, received, plan.level) for m, arm in pairs]
 
     rows = [_first_stage_row(e, received, control, plan.level) for e in effects[: len(arms)]]
     statements: list[Statement] = []
