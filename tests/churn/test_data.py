@@ -6,7 +6,7 @@ import pytest
 from lifelines import CoxTimeVaryingFitter, KaplanMeierFitter
 from lifelines.datasets import load_stanford_heart_transplants
 
-from loyalty_research.churn import ChurnData, KaplanMeier
+from loyalty_research.churn import ChurnData, CoxPH, KaplanMeier, logrank_test
 from loyalty_research.errors import ArgumentError, ContractError, ImmortalTimeError
 
 
@@ -197,3 +197,136 @@ def test_it_shows_who_is_in_and_no_key():
     html = data._repr_html_()
     assert "Who is in the analysis" in html
     assert "<caption" in html
+
+
+def durations(**changes):
+    return pd.DataFrame(
+        {"duration": [5, 8, 9, 4], "event": [1, 0, 1, 0], "x": [1.0, 2, 3, 5], "plan": list("abab")}
+    ).assign(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "said"),
+    [
+        ({"duration": [5, -1, 9, 4]}, {}, r"duration is negative in 1 row \(at position 1\)"),
+        ({"late": [5, 0, 0, 0]}, {"entry": "late"}, r"duration must exceed late; zero-length.*at position 0"),
+        (
+            {},
+            {"as_of": 8},
+            r"duration lies after as_of.* in 1 row \(at position 2\), 1 of them with an event",
+        ),
+        ({"end": [5, 7, 9, 3]}, {"as_of": "end"}, r"in 2 rows \(first at positions 1, 3\), 0 of them"),
+        ({"end": [5, np.nan, 9, 4]}, {"as_of": "end"}, r"end is missing in 1 row \(at position 1\)"),
+        ({"w": [1, np.inf, 1, 1]}, {"weights": "w"}, r"w must be positive and finite.*at position 1"),
+        ({"w": list("abcd")}, {"weights": "w"}, "w is object, not a number"),
+        (
+            {"who": [1, 1, 2, 3]},
+            {"id": "who"},
+            r"intervals of one customer overlap in 1 row \(at position 1\)",
+        ),
+        (
+            {"who": [1, 1, 2, 3], "duration": [0, 5, 9, 4], "event": 0},
+            {"id": "who"},
+            r"overlap in 1 row \(at position 1\)",
+        ),
+        ({"who": [1, np.nan, 2, 3]}, {"id": "who"}, r"who is missing in 1 row \(at position 1\)"),
+        ({"part": [1, np.nan, 2, 3]}, {"strata": "part"}, r"part is missing in 1 row \(at position 1\)"),
+        ({"event": [1, np.inf, 0, 1]}, {}, r"event is infinite in 1 row \(at position 1\)"),
+        ({"duration": pd.to_timedelta([1, 2, 3, 4], unit="D")}, {}, "duration is timedelta64"),
+        ({"duration": pd.array([5, None, 9, 4], dtype="Int64")}, {}, r"duration is missing in 1 row"),
+        ({"event": pd.array([True, None, False, True], dtype="boolean")}, {}, r"event is missing in 1 row"),
+        ({}, {"cluster": "shop"}, "durations lacks the column shop; it has duration, event, x, plan"),
+    ],
+)
+def test_bad_durations_name_column_count_and_rows(changes, options, said):
+    with pytest.raises(ContractError, match=said):
+        ChurnData.from_durations(durations(**changes), **options)
+
+
+@pytest.mark.parametrize("as_of", [float("nan"), True, pd.Timestamp("2024-01-01")])
+def test_as_of_is_a_day_or_a_column(as_of):
+    with pytest.raises(ArgumentError, match="as_of must be a day on the customers' clocks"):
+        ChurnData.from_durations(durations(), as_of=as_of)
+    assert ChurnData.from_durations(durations(), as_of=9).last == 9
+
+
+def test_one_column_has_one_use():
+    with pytest.raises(ArgumentError, match="duration and event both name the column event"):
+        ChurnData.from_durations(durations(), duration="event")
+    with pytest.raises(ArgumentError, match="start and weights both name the column start"):
+        ChurnData.from_intervals(intervals(), weights="start")
+
+
+def test_columns_have_one_plain_name_each():
+    twice = pd.concat([durations(), durations()[["x"]]], axis="columns")
+    with pytest.raises(ContractError, match="several columns called x; rename or leave out all but one"):
+        ChurnData.from_durations(twice)
+    with pytest.raises(ContractError, match="columns of several levels"):
+        ChurnData.from_durations(pd.concat({"a": durations()}, axis="columns"))
+    with pytest.raises(ContractError, match=r"names are no text \(7\)"):
+        ChurnData.from_durations(durations().rename(columns={"x": 7}))
+    lines = pd.DataFrame(
+        {"customer_id": [1], "amount": [1.0], "transacted_at": pd.to_datetime(["2024-01-01"])}
+    )
+    with pytest.raises(ContractError, match="transactions has several columns called amount"):
+        ChurnData.from_transactions(
+            pd.concat([lines, lines[["amount"]]], axis="columns"), inactivity_days=30, as_of="2024-06-01"
+        )
+
+
+def test_names_in_any_script_are_fine():
+    data = ChurnData.from_durations(durations().rename(columns={"plan": "année d'été", "x": "größe €"}))
+    assert KaplanMeier().fit(data, by="année d'été").median_.tolist() == [
+        7,
+        pytest.approx(np.nan, nan_ok=True),
+    ]
+    model = CoxPH().fit(data, covariates=["größe €"])
+    assert model.params_.index.tolist() == ["größe €"]
+    with pytest.raises(ArgumentError, match=r"the formula .* cannot be read"):
+        CoxPH().fit(data, formula="größe €")
+    with pytest.raises(ArgumentError, match="by must name one covariate"):
+        KaplanMeier().fit(data, by=["année d'été"])
+
+
+def test_what_no_model_can_use_is_refused_before_fitting():
+    bad = {
+        r"x is missing in 1 row \(at position 1\)": durations(x=[1, np.nan, 2, 3]),
+        r"x is infinite in 1 row \(at position 1\)": durations(x=[1, np.inf, 2, 3]),
+        "nobody left in 4 intervals": durations(event=0),
+    }
+    for said, frame in bad.items():
+        with pytest.raises(ContractError, match=said):
+            CoxPH().fit(ChurnData.from_durations(frame), covariates=["x"])
+    alike = ChurnData.from_durations(durations(plan="a"))
+    with pytest.raises(ContractError, match="plan has one level only in all 4 rows"):
+        CoxPH().fit(alike, covariates=["plan"])
+    with pytest.raises(ArgumentError, match="two groups or more; there is 1"):
+        logrank_test(alike, by="plan")
+    with pytest.raises(ArgumentError, match="nobody is watched after day 99"):
+        ChurnData.from_durations(durations()).landmark(99)
+    apart = pd.DataFrame({"start": [0, 0, 9, 9], "stop": [3, 4, 12, 13], "event": 1, "plan": list("aabb")})
+    with pytest.raises(ArgumentError, match="never at risk together"):
+        logrank_test(ChurnData.from_intervals(apart), by="plan")
+
+
+def test_the_id_names_clusters_and_is_not_the_key_itself():
+    heart = load_stanford_heart_transplants()
+    by_id = ChurnData.from_intervals(heart, id="id")
+    assert by_id.covariates["id"].tolist() == by_id.customer.tolist()
+    one = CoxPH(cluster="id").fit(by_id, covariates=["age", "transplant"])
+    two = CoxPH(cluster="customer").fit(by_id, covariates=["age", "transplant"])
+    assert np.allclose(one.standard_errors_, two.standard_errors_)
+    secret = durations(who=["s-1", "s-2", "s-3", "s-4"])
+    data = ChurnData.from_durations(secret, id="who")
+    assert "s-1" not in data.covariates.to_string()
+    joined = data.with_covariates(
+        pd.DataFrame({"customer_id": secret["who"], "region": list("nsns")}), known_at="start"
+    )
+    assert joined.covariates["region"].tolist() == list("nsns")
+    assert "who" not in data.to_lifelines()
+
+
+def test_huge_durations_stay_numbers():
+    data = ChurnData.from_durations(durations(duration=[5, 1e300, 9, 4]))
+    assert data.stop.dtype == np.float64
+    assert data.last == 1e300

@@ -90,6 +90,7 @@ class ChurnData(Followup):
         layers = [] if strata is None else [strata] if isinstance(strata, str) else list(strata)
         known = dict(known_at or {})
         end = as_of if isinstance(as_of, str) else None
+        intervals.apart(start=start, stop=stop, event=event, weights=weights)
         named = [start, stop, event, *(c for c in (id, cluster, weights, end) if c is not None)]
         intervals.need(df, [*named, *layers, *known, *known.values()], "intervals")
         begins, ends = intervals.times(df, start, "intervals"), intervals.times(df, stop, "intervals")
@@ -163,6 +164,7 @@ class ChurnData(Followup):
         layers = [] if strata is None else [strata] if isinstance(strata, str) else list(strata)
         known = dict(known_at or {})
         end = as_of if isinstance(as_of, str) else None
+        intervals.apart(duration=duration, event=event, entry=entry, weights=weights)
         named = [duration, event, *(c for c in (entry, id, cluster, weights, end) if c is not None)]
         intervals.need(df, [*named, *layers, *known, *known.values()], "durations")
         ends = intervals.times(df, duration, "durations")
@@ -242,6 +244,7 @@ class ChurnData(Followup):
 
         Spells of one customer that follow each other without a gap (an upgrade) are one
         membership; later memberships of somebody who left and came back are counted, not used.
+        Who has cancelled for a day after ``as_of`` is still there: nothing after it is used.
 
         Args:
             spells: ``customer_id``, ``valid_from``, ``valid_to`` (null while it runs); half-open,
@@ -479,7 +482,7 @@ def _assemble(
     codes, found = (None, None) if customer is None else intervals.keys(df[customer], table)
     intervals.check_intervals(begins, ends, event.happened, codes, names=names, table=table, zero=zero)
     if as_of is not None:
-        last = intervals.numbers(df, as_of, table) if isinstance(as_of, str) else float(as_of)
+        last = intervals.last_days(df, as_of, table)
         intervals.check_ends(ends, last, name=names["stop"], table=table, event=event.happened)
     for column, day in known.items():
         intervals.check_known(intervals.numbers(df, day, table), begins, column=column, table=table)

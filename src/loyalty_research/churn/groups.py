@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.churn.intervals import require_events, where
-from loyalty_research.errors import ContractError
+from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message
 from loyalty_research.stats.survival import kaplan_meier
@@ -118,6 +118,8 @@ def _clusters(cluster: NDArray[np.int64] | None, customer: NDArray[np.int64]) ->
 
 def group_codes(data: Followup, by: str) -> tuple[NDArray[np.int64], list[Any]]:
     """Return each interval's group code and the labels."""
+    if not isinstance(by, str):
+        raise ArgumentError(f"by must name one covariate; got {by!r}")
     if by not in data.covariates.columns:
         raise ContractError(
             f"covariates have no column {by!r} to group by; they have "

@@ -20,15 +20,18 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Events",
+    "apart",
     "cause_codes",
     "check_ends",
     "check_intervals",
     "check_known",
     "events",
     "keys",
+    "last_days",
     "masses",
     "need",
     "numbers",
+    "one_name_each",
     "require_events",
     "times",
     "where",
@@ -40,10 +43,8 @@ def where(bad: NDArray[np.bool_]) -> str:
     return at_rows(np.flatnonzero(bad).tolist())
 
 
-def need(frame: pd.DataFrame, columns: Sequence[str], table: str) -> None:
-    """Raise when a table lacks columns, or has no rows."""
-    if not isinstance(frame, pd.DataFrame):
-        raise ContractError(f"{table} must be a pandas DataFrame; got {type(frame).__name__}")
+def one_name_each(frame: pd.DataFrame, table: str) -> None:
+    """Raise when columns share a name, or names have several levels."""
     if frame.columns.nlevels > 1:
         raise ContractError(f"{table} has columns of several levels; give each one plain name")
     twice = frame.columns[frame.columns.duplicated()].unique()
@@ -51,6 +52,50 @@ def need(frame: pd.DataFrame, columns: Sequence[str], table: str) -> None:
         raise ContractError(
             f"{table} has several columns called {listed(twice)}; rename or leave out all but one"
         )
+
+
+def last_days(frame: pd.DataFrame, as_of: float | str, table: str) -> NDArray[Any] | float:
+    """Return the last day observed, one number or one per row.
+
+    Raises:
+        ArgumentError: When ``as_of`` is neither a column nor a finite number.
+    """
+    if isinstance(as_of, str):
+        return numbers(frame, as_of, table)
+    if (
+        isinstance(as_of, (bool, np.bool_))
+        or not isinstance(as_of, (int, float, np.number))
+        or not np.isfinite(as_of)
+    ):
+        raise ArgumentError(
+            f"as_of must be a day on the customers' clocks, or the column with each one's; got {as_of!r}"
+        )
+    return float(as_of)
+
+
+def apart(**columns: str | None) -> None:
+    """Raise when one column is named for two uses.
+
+    Raises:
+        ArgumentError: When two uses share a column.
+    """
+    uses: dict[str, str] = {}
+    for use, column in columns.items():
+        if column is None:
+            continue
+        if column in uses:
+            raise ArgumentError(f"{uses[column]} and {use} both name the column {column}; name one for each")
+        uses[column] = use
+
+
+def need(frame: pd.DataFrame, columns: Sequence[str], table: str) -> None:
+    """Raise when a table lacks columns, or has no rows."""
+    if not isinstance(frame, pd.DataFrame):
+        raise ContractError(f"{table} must be a pandas DataFrame; got {type(frame).__name__}")
+    one_name_each(frame, table)
+    strange = [c for c in frame.columns if not isinstance(c, str)]
+    if strange:
+        raise ContractError(f"{table} has columns whose names are no text ({listed(strange)}); rename them")
     missing = [c for c in columns if c not in frame.columns]
     if missing:
         raise ContractError(
@@ -84,8 +129,9 @@ def times(frame: pd.DataFrame, column: str, table: str) -> NDArray[Any]:
     """Return times as int64 where they are whole numbers, else float64."""
     array = numbers(frame, column, table)
     if array.dtype.kind == "f":
-        whole = array.astype(np.int64)
-        return whole if np.array_equal(whole, array) else array.astype(np.float64)
+        small = bool((np.abs(array) < 2**53).all())
+        whole = array.astype(np.int64) if small else None
+        return whole if whole is not None and np.array_equal(whole, array) else array.astype(np.float64)
     return array.astype(np.int64)
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from loyalty_research import summaries
 from loyalty_research.churn.followup import Removed
+from loyalty_research.churn.intervals import one_name_each
 from loyalty_research.churn.spells import calendar_day
 from loyalty_research.errors import ContractError
 from loyalty_research.estimates import Check
@@ -87,6 +88,8 @@ def one_per_day(transactions: Any) -> tuple[pd.DataFrame, dict[str, int]]:
 
 def follow_buyers(transactions: Any, *, inactivity_days: int, as_of: dt.date | str) -> dict[str, Any]:
     """Return the parts of follow-up from purchases; see :meth:`ChurnData.from_transactions`."""
+    if isinstance(transactions, pd.DataFrame):
+        one_name_each(transactions, "transactions")
     table, dropped = one_per_day(transactions)
     gaps = first_gaps(table, inactivity_days, as_of)
     kept = gaps.follow > 0
