@@ -55,7 +55,7 @@ def test_many_leaving_on_one_day_keep_the_curve_on_the_truth():
     rng = np.random.default_rng(5)
     chance = rng.choice([0.5, 0.6, 0.7], 4000)
     left = rng.random(4000) < chance
-    found = calibration(np.where(left, 1, 30), left, 1 - chance, time=10, bootstrap=20)
+    found = calibration(np.where(left, 1, 30), left, 1 - chance, time=10, bootstrap=50)
     assert found.ici.value < 0.015
     assert found.ratio.value == pytest.approx(1, abs=0.03)
 

@@ -179,20 +179,11 @@ def observed_risk(table: Table, basis: Floats) -> Floats:
 
     NaN where the fit has no finite optimum.
     """
-    from scipy.special import digamma
-
     beta = _cox(table, basis)
     if not np.isfinite(beta).all():
         return np.full(len(basis), np.nan)
-    r = np.exp(basis @ beta)
-    dead = table.died.sum(axis=1)
-    live = dead > 0
-    there, gone = table.at_risk[live] @ r, table.died[live] @ r
-    # Efron's steps, sum over j < d of 1 / (S0 - j/d SD), by digamma: Breslow's fall far short where
-    # many leave on one day, as one-time buyers do
-    among = dead[live] * there / gone
-    steps = dead[live] / gone * (digamma(among + 1) - digamma(np.maximum(among - dead[live], 0.0) + 1))
-    kept: Floats = -np.expm1(-float(steps.sum()) * r)
+    ties = _ties(_live(table), basis, beta)
+    kept: Floats = -np.expm1(-float(ties.once.sum()) * ties.ratio)
     return kept
 
 
@@ -213,44 +204,91 @@ def errors(predicted: Floats, observed: Floats, mass: Floats) -> tuple[float, fl
     return float(np.average(gap, weights=mass)), at[0], at[1]
 
 
-def _value(table: Table, z: Floats, beta: Floats) -> tuple[float, Floats, Floats]:
-    """Return the Breslow log partial likelihood, exp(z beta), and S0."""
+@dataclass(frozen=True, slots=True)
+class _Ties:
+    """Efron's sums over the leavers of each time, j from 0 to d - 1 with u = j / d, by gamma functions.
+
+    Attributes:
+        value: Log partial likelihood.
+        ratio: exp(z beta) per prediction.
+        once: Sum of 1 / (S0 - u SD), the step of the baseline hazard.
+        shared: Sum of u / (S0 - u SD).
+        squares: Sums of 1, u and u^2 over (S0 - u SD)^2.
+    """
+
+    value: float
+    ratio: Floats
+    once: Floats
+    shared: Floats
+    squares: tuple[Floats, Floats, Floats]
+
+
+def _live(table: Table) -> Table:
+    live = table.died.sum(axis=1) > 0
+    return Table(table.at_risk[live], table.died[live], table.total)
+
+
+def _ties(table: Table, z: Floats, beta: Floats) -> _Ties:
+    """Return Efron's likelihood and sums; d may be any mass, as in resamples.
+
+    Breslow's sums would draw slopes to 0 and curves down where many leave on one day, as one-time
+    buyers do.
+    """
+    from scipy.special import digamma, gammaln, polygamma
+
     # too long a step overflows; the value is then no number, and the caller takes a shorter one
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         r = np.exp(z @ beta)
-        s0 = table.at_risk @ r
-        value = float(table.died.sum(axis=0) @ (z @ beta) - table.died.sum(axis=1) @ np.log(s0))
-    return value, r, s0
+        dead = table.died.sum(axis=1)
+        there, gone = table.at_risk @ r, table.died @ r
+        top = dead * there / gone + 1
+        end = np.maximum(top - dead, 1.0)
+        value = (
+            table.died.sum(axis=0) @ (z @ beta)
+            - (dead * np.log(gone / dead) + gammaln(top) - gammaln(end)).sum()
+        )
+        once = dead / gone * (digamma(top) - digamma(end))
+        shared = (there * once - dead) / gone
+        plain = (dead / gone) ** 2 * (polygamma(1, end) - polygamma(1, top))
+        linear = (there * plain - once) / gone
+        return _Ties(float(value), r, once, shared, (plain, linear, (there * linear - shared) / gone))
 
 
 def _cox(table: Table, z: Floats, *, most: int = 60) -> Floats:
-    """Return Breslow's coefficients by safeguarded Newton steps; NaN without a finite optimum."""
+    """Return Efron's coefficients by safeguarded Newton steps; NaN without a finite optimum."""
     q = z.shape[1]
     nothing = np.full(q, np.nan)
-    dead = table.died.sum(axis=1)
-    live = dead > 0
-    if not live.any():
+    table = _live(table)
+    if not len(table.died):
         return nothing
-    table = Table(table.at_risk[live], table.died[live], table.total)
-    dead = dead[live]
+    deaths = float(table.died.sum())
     beta = np.zeros(q)
-    value, r, s0 = _value(table, z, beta)
+    ties = _ties(table, z, beta)
     for _ in range(most):
-        mean = (table.at_risk @ (r[:, None] * z)) / s0[:, None]
-        slope_ = table.died.sum(axis=0) @ z - dead @ mean
-        back = r * ((dead / s0) @ table.at_risk)
-        bend = (z * back[:, None]).T @ z - mean.T @ (mean * dead[:, None])
-        if not np.isfinite(bend).all() or np.linalg.eigvalsh(bend)[0] < 1e-9 * dead.sum():
+        slope_, bend = _derivatives(table, z, ties)
+        if not np.isfinite(bend).all() or np.linalg.eigvalsh(bend)[0] < 1e-9 * deaths:
             return nothing
         step = np.linalg.solve(bend, slope_)
-        if float(slope_ @ step) < 1e-12 * (1 + abs(value)):
+        if float(slope_ @ step) < 1e-12 * (1 + abs(ties.value)):
             return beta + step
         size = 1.0
-        ahead, r, s0 = _value(table, z, beta + step)
-        while not ahead >= value - 1e-10 * (1 + abs(value)):
+        ahead = _ties(table, z, beta + step)
+        while not ahead.value >= ties.value - 1e-10 * (1 + abs(ties.value)):
             size /= 2
             if size < 1e-8:
                 return nothing
-            ahead, r, s0 = _value(table, z, beta + size * step)
-        beta, value = beta + size * step, ahead
+            ahead = _ties(table, z, beta + size * step)
+        beta, ties = beta + size * step, ahead
     return nothing
+
+
+def _derivatives(table: Table, z: Floats, ties: _Ties) -> tuple[Floats, Floats]:
+    """Return the score and the information."""
+    heavy = ties.ratio[:, None] * z
+    there, gone = table.at_risk @ heavy, table.died @ heavy
+    score = table.died.sum(axis=0) @ z - ties.once @ there + ties.shared @ gone
+    back = ties.ratio * (ties.once @ table.at_risk - ties.shared @ table.died)
+    plain, linear, square = (v[:, None] for v in ties.squares)
+    cross = there.T @ (linear * gone)
+    outer = there.T @ (plain * there) - cross - cross.T + gone.T @ (square * gone)
+    return score, (z * back[:, None]).T @ z - outer
