@@ -64,6 +64,17 @@ def test_findings_lead_with_value_and_mark_what_the_holdout_refutes(done):
     assert len(done.limits()) == 6
 
 
+def test_portraits_show_the_model_that_values(done):
+    again = done.summary[done.summary["frequency"] > 0]
+    pace = (again["recency"] / again["frequency"]).median()
+    history = done.history()
+    np.testing.assert_allclose(history.purchases, pace * np.arange(1, 6))
+    assert history.curve["time"].iloc[-1] == pytest.approx(max(done.summary["T"].max(), 8 * pace))
+    assert done.expectations().ahead == 26
+    longest = done.summary["T"].max()
+    assert done.expectations().T == longest
+
+
 def test_a_model_that_holds_is_not_marked(draw_orders):
     done = study(draw_orders(3_000, 2), **OPTIONS)
     assert not done.missed

@@ -34,6 +34,7 @@ from loyalty_research.clv.segments import MEMBERSHIP, SEGMENTS, customer_segment
 from loyalty_research.clv.spend import GammaGamma
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD, TransactionModel
 from loyalty_research.clv.value import LifetimeValue, customer_lifetime_value
+from loyalty_research.clv.view import ProgrammeView, programme_view
 
 __all__ = [
     "MEMBERSHIP",
@@ -57,6 +58,7 @@ __all__ = [
     "MembersLost",
     "ModifiedBetaGeoNBD",
     "ParetoNBD",
+    "ProgrammeView",
     "RetentionProjection",
     "RetentionSensitivity",
     "SegmentValue",
@@ -77,6 +79,7 @@ __all__ = [
     "last_period",
     "likelihood_ratio_test",
     "members_lost",
+    "programme_view",
     "retention_multiplier",
     "retention_sensitivity",
     "retention_table",

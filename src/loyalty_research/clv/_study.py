@@ -13,6 +13,7 @@ from loyalty_research.clv._discount import YEAR
 from loyalty_research.clv._tracking import last_period, tracking
 from loyalty_research.clv.holdout import frequency_bins, holdout_accuracy
 from loyalty_research.clv.lift import decile_lift
+from loyalty_research.clv.portraits import alive_history, expectation_matrix
 from loyalty_research.clv.spend import GammaGamma
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD
 from loyalty_research.clv.value import customer_lifetime_value
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from loyalty_research.clv._tracking import Tracking
     from loyalty_research.clv.holdout import FrequencyBins, HoldoutAccuracy
     from loyalty_research.clv.lift import DecileLift
+    from loyalty_research.clv.portraits import AliveHistory, ExpectationMatrix
     from loyalty_research.clv.transactions import TransactionModel
     from loyalty_research.clv.value import LifetimeValue
     from loyalty_research.estimates import Estimate
@@ -222,6 +224,18 @@ class Study(Result):
         )
         notes = self.alternatives.loc[self.alternatives["note"] != "", "note"]
         return " ".join([said, *(f"{note}." for note in notes)])
+
+    def history(self) -> AliveHistory:
+        """Follow P(alive) through a habit that stops: five purchases at the median pace, then silence."""
+        again = self.summary[self.summary["frequency"] > 0]
+        pace = float((again["recency"] / again["frequency"]).median())
+        longest = float(self.summary["T"].max())
+        return alive_history(self.model, [pace * k for k in range(1, 6)], until=max(longest, 8 * pace))
+
+    def expectations(self) -> ExpectationMatrix:
+        """Return what customers seen the whole time are expected to buy in the next half year."""
+        ahead = YEAR[self.value.unit] / 2
+        return expectation_matrix(self.model, T=float(self.summary["T"].max()), ahead=ahead)
 
     def limits(self) -> tuple[str, ...]:
         """Return what the figures do not say, one sentence each."""

@@ -120,14 +120,20 @@ class Worth:
             cells: The segments.
             ahead: Purchases of each history; by default those of :meth:`ahead`.
         """
-        p, q, v = (float(value) for value in parameters[len(self.model.names) :])
         bought = self.ahead(parameters) if ahead is None else ahead
+        paid = self.paid(parameters, cells)
+        out = np.asarray(np.where(np.isfinite(paid), paid, 0.0) @ bought, dtype=float)
+        out[np.isinf(paid).any(axis=1)] = np.inf
+        return out
+
+    def paid(self, parameters: Array, cells: Cells) -> Array:
+        """Return what one purchase of every customer of a cell brings, shape (segments, histories)."""
+        p, q, v = (float(value) for value in parameters[len(self.model.names) :])
         freedom = p * self.rows[0] + q - 1
         endless = freedom <= 0
-        each = self.margin * bought * p / np.where(endless, np.inf, freedom)
-        out = np.asarray(cells.size @ (each * v) + cells.spent @ each, dtype=float)
-        out[(cells.size[:, endless] > 0).any(axis=1)] = np.inf
-        return out
+        each = self.margin * p / np.where(endless, np.inf, freedom)
+        found = (cells.size * v + cells.spent) * each
+        return np.where(endless & (cells.size > 0), np.inf, found)
 
     def part(self, rows: slice) -> Worth:
         """Return some of the customers, alone."""

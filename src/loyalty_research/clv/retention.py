@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._discount import YEAR, Discounting, check_annual_rate
+from loyalty_research.clv._frames import group_rows
 from loyalty_research.clv._kinds import require_continuous
 from loyalty_research.clv._worth import thinned
 from loyalty_research.errors import ArgumentError
@@ -17,7 +18,7 @@ from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message, number, percent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from matplotlib.axes import Axes
@@ -245,6 +246,9 @@ def _formula(retention: float, rate: float, points: float) -> float:
 class _Thinning:
     """Value and retention of all customers when a share of departures no longer happens.
 
+    What a live customer buys depends on frequency, T and traits alone, so P(alive) and spend are
+    summed over customers who share these, once for each set of parameters.
+
     Args:
         value: The customers.
     """
@@ -253,31 +257,49 @@ class _Thinning:
         self._worth = value.worth
         self._cells = value.worth.cells(np.zeros(len(value.customers)), 1)
         self._year = YEAR[value.unit]
+        x, _, T, *traits = value.worth.rows
+        first, self._where = group_rows(x, T, *traits)
+        self._x, self._T, *self._traits = (part[first] for part in (x, T, *traits))
 
-    def _flow(self, at: Array, time: float) -> float:
+    def _live(self, at: Array) -> Callable[[Discounting], float]:
+        """Return a function from panels to what all customers are expected to spend in them."""
+        model = self._worth.model
+        own = at[: len(model.names)]
+        x, recency, T, *traits = self._worth.rows
+        alive = model.core.alive(model.row_parameters(own, traits), x, recency, T)
+        paid = self._worth.paid(at, self._cells)[0] * alive
+        weight = np.bincount(self._where, weights=paid)
+        few = model.row_parameters(own, self._traits)
+        return lambda panels: float(weight @ model.core.live(few, self._x, self._T, panels))
+
+    def _flow(self, spend: Callable[[Discounting], float], time: float) -> float:
         """Return what all customers are expected to spend per unit of time, ``time`` from now."""
         width = self._year / 1000
-        panels = Discounting((0.0, width), np.ones(1), 0.0)
         if time > 0:
-            panels = Discounting((0.0, time, time + width), np.array([0.0, 1.0]), 0.0)
-        bought = self._worth.ahead(at, panels)
-        return float(self._worth.sums(at, self._cells, bought)[0])
+            return spend(Discounting((0.0, time, time + width), np.array([0.0, 1.0]), 0.0))
+        return spend(Discounting((0.0, width), np.ones(1), 0.0))
 
-    def retention(self, at: Array, kept: float = 1.0) -> float:
+    def retention(self, at: Array) -> float:
         """Return the share of today's spend that is left in a year."""
-        return self._flow(at, kept * self._year) / self._flow(at, 0.0)
+        spend = self._live(at)
+        return self._flow(spend, self._year) / self._flow(spend, 0.0)
 
     def kept(self, at: Array, points: float) -> float:
         """Return the share of departures that still happen when retention is ``points`` higher."""
+        return self._kept(self._live(at), points)
+
+    def _kept(self, spend: Callable[[Discounting], float], points: float) -> float:
         from scipy.optimize import brentq
 
-        today = self._flow(at, 0.0)
-        goal = min(self._flow(at, self._year) / today + points, 1 - 1e-6)
-        return float(brentq(lambda c: self._flow(at, c * self._year) / today - goal, 1e-9, 1.0, xtol=1e-12))
+        today = self._flow(spend, 0.0)
+        goal = min(self._flow(spend, self._year) / today + points, 1 - 1e-6)
+        return float(
+            brentq(lambda c: self._flow(spend, c * self._year) / today - goal, 1e-9, 1.0, xtol=1e-12)
+        )
 
     def gain(self, at: Array, points: float) -> float:
         """Return the gain in value, a fraction."""
-        kept = self.kept(at, points)
-        bought = self._worth.ahead(at, thinned(self._worth.panels, kept)) / kept
-        before, after = (self._worth.sums(at, self._cells, ahead)[0] for ahead in (None, bought))
-        return float(after / before - 1)
+        spend = self._live(at)
+        kept = self._kept(spend, points)
+        panels = self._worth.panels
+        return spend(thinned(panels, kept)) / kept / spend(panels) - 1
