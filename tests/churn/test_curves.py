@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from lifelines.datasets import load_lung
 
-from loyalty_research.churn import ChurnData, KaplanMeier, NelsonAalen, rmst
+from loyalty_research.churn import ChurnData, KaplanMeier, NelsonAalen, hazard_by_tenure, rmst
 from loyalty_research.errors import ArgumentError, ContractError
 
 
@@ -158,3 +158,13 @@ def test_leaving_on_day_0_counts_as_in_r():
     assert curves.survival_at([0, 1, 2])["estimate"].tolist() == [0.75, 0.75, 0.375]
     assert curves.at_risk_table([0, 2])["at_risk"].tolist() == [4, 2]
     assert rmst(data, tau=3).mean_of("all").value == pytest.approx(0.75 * 2 + 0.375)
+
+
+def test_leaving_on_day_0_counts_in_the_first_period():
+    data = ChurnData.from_durations(
+        pd.DataFrame({"duration": [0, 0, 10, 20, 31, 40], "event": [1, 0, 1, 0, 1, 0]})
+    )
+    found = hazard_by_tenure(data, width=30, fewest=1).periods.iloc[0]
+    survival = KaplanMeier().fit(data).survival_at([30])["estimate"].iloc[0]
+    assert (found["at_risk"], found["events"]) == (6, 2)
+    assert found["estimate"] == pytest.approx(1 - survival)

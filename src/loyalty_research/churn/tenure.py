@@ -182,8 +182,9 @@ def _periods(curve: SurvivalCurve, width: float, fewest: int, level: float) -> I
     """Return each whole period that begins with enough customers watched."""
     for k in range(int(np.floor(curve.first / width)), int(np.floor(curve.last / width + 1e-9))):
         start, stop = k * width, (k + 1) * width
-        inside = (curve.times > start) & (curve.times <= stop)
-        watched = float(curve.at_risk[np.searchsorted(curve.times, start, side="right")])
+        # who left on day 0 was at risk then: the first period takes that day in
+        inside = ((curve.times > start) | (curve.times == 0)) & (curve.times <= stop) & (curve.times >= start)
+        watched = float(curve.at_risk[np.searchsorted(curve.times, start, side="right" if start else "left")])
         if start < curve.first or watched < fewest:
             continue
         events = float(curve.events[inside].sum())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["WeightedRows", "subdistribution_rows"]
 
+_MOST = 40_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class WeightedRows:
@@ -53,8 +55,8 @@ def subdistribution_rows(
         mass: Case weights, shape ``(n,)``.
 
     Raises:
-        ArgumentError: When nobody had the event of interest, or the weights have no finite value
-            since at some time only newcomers were at risk.
+        ArgumentError: When nobody had the event of interest, the weights have no finite value
+            since at some time only newcomers were at risk, or the rows would not fit in memory.
 
     Examples:
         >>> import numpy as np
@@ -84,6 +86,11 @@ def subdistribution_rows(
     ends, levels = times[new], level[new]
     first = np.searchsorted(ends, stop[other], side="right")
     count = len(ends) - first
+    if count.sum() > _MOST:
+        raise ArgumentError(
+            f"the weighted data would have {int(count.sum()):,} rows; take a random part of the customers, or coarser "
+            "times such as weeks"
+        )
     row = np.repeat(other, count)
     at = np.arange(len(row)) - np.repeat(np.cumsum(count) - count, count) + np.repeat(first, count)
     begins = np.where(at == np.repeat(first, count), stop[row], ends[np.maximum(at - 1, 0)])
