@@ -352,3 +352,54 @@ def test_coverage_of_the_default_estimators_in_a_linear_world():
             covered[name] += e.low <= 0.2 <= e.high
     for count in covered.values():
         assert count / reps == pytest.approx(0.95, abs=0.005 + 3 * np.sqrt(0.95 * 0.05 / reps))
+
+
+def chosen(n, seed):
+    """A group that chose itself by age and region; membership adds 5 to spend."""
+    rng = np.random.default_rng(seed)
+    age = rng.normal(40, 10, n)
+    region = rng.choice(["east", "north", "south"], n)
+    member = rng.random(n) < 1 / (1 + np.exp(-(age - 40) / 10))
+    spend = 0.5 * age + 5.0 * member + 2.0 * (region == "north") + rng.normal(0, 5, n)
+    group = np.where(member, "member", "other")
+    return pd.DataFrame({"group": group, "age": age, "region": region, "spend": spend})
+
+
+def test_a_category_that_one_group_lacks_leaves_its_units_out_and_says_so():
+    frame = chosen(3000, 1)
+    plan = Comparison(
+        Mean("spend"),
+        design="observational",
+        assignment="group",
+        control="other",
+        covariates=["age", "region"],
+    )
+    whole = plan.analyse(frame)
+    strangers = frame.assign(
+        region=frame["region"].where(~((frame["group"] == "member") & (frame.index < 40)), "abroad")
+    )
+    lone = int((strangers["region"] == "abroad").sum())
+    found = plan.analyse(strangers)
+    assert not found.failed_gates
+    assert found.dropped["units of categories that only one of “member” and “other” has"] == lone
+    kept = plan.analyse(strangers[strangers["region"] != "abroad"])
+    assert found.estimate(estimand="ATE") == kept.estimate(estimand="ATE")
+    assert abs(found.estimate(estimand="ATE").value - whole.estimate(estimand="ATE").value) < 0.5
+    assert any(c.status == "warning" and "are left out" in c.detail for c in found.checks)
+    # a category that decides who is a member is not a rare one: there the gate speaks
+    decided = frame.assign(region=np.where(frame["group"] == "member", "inside", "outside"))
+    assert plan.analyse(decided).failed_gates
+
+
+def test_matching_and_pairs_stand_beside_the_default_estimates():
+    found = Comparison(
+        [Mean("spend"), Mean("age", name="age again")],
+        design="observational",
+        assignment="group",
+        control="other",
+        covariates=["region"],
+    ).analyse(chosen(2000, 2))
+    methods = found.to_frame().query("metric == 'spend'")["method"].tolist()
+    assert "matching, bias-adjusted, Abadie-Imbens" in methods
+    details = [c.detail for c in found.checks if "hidden causes" in c.name]
+    assert all("Rosenbaum bounds" in d for d in details)

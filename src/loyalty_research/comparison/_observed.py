@@ -33,11 +33,15 @@ __all__ = [
     "Sample",
     "collect_units",
     "group_labels",
+    "in_both_groups",
     "nearer_ratio_limit",
     "regression_t",
     "sample_of",
     "within_spread",
 ]
+
+
+_MOST_LEFT_OUT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,30 @@ def group_labels(frame: pd.DataFrame, plan: Comparison) -> tuple[Any, str, dict[
     if len(counts) < 2:
         raise ContractError(f"units.{plan.assignment} holds only {seen}: there is nobody to compare with")
     return labels.to_numpy(), control, counts
+
+
+def in_both_groups(frame: pd.DataFrame, treated: Array, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which units belong to categories that both groups have.
+
+    A rare category that one group lacks would otherwise separate the groups as a whole. Where this
+    would take more than a tenth of a group, or all but one category of a column, nobody is left
+    out: then the groups do not overlap, and that is for the gate to say.
+    """
+    kept = np.ones(len(frame), dtype=bool)
+    words = [c for c in columns if frame[c].dtype.kind not in "biuf" and frame[c].notna().all()]
+    while True:
+        before = int(kept.sum())
+        for name in words:
+            codes, levels = frame[name].astype(str).factorize()
+            held = [np.bincount(codes[kept & (treated == g)], minlength=len(levels)) > 0 for g in (0, 1)]
+            shared = held[0] & held[1]
+            if shared.sum() < 2:
+                return np.ones(len(frame), dtype=bool)
+            kept &= shared[codes]
+        if kept.sum() == before:
+            break
+    shares = [kept[treated == g].mean() for g in (0, 1)]
+    return kept if min(shares) >= 1 - _MOST_LEFT_OUT else np.ones(len(frame), dtype=bool)
 
 
 def sample_of(

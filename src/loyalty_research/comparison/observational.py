@@ -6,9 +6,13 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from scipy import stats
+
 from loyalty_research.comparison._observed import (
     collect_units,
     group_labels,
+    in_both_groups,
     nearer_ratio_limit,
     regression_t,
     sample_of,
@@ -24,7 +28,10 @@ from loyalty_research.comparison._weights import (
     hajek,
     ratio_of,
 )
+from loyalty_research.comparison.matching import METHOD as MATCHED
+from loyalty_research.comparison.matching import match
 from loyalty_research.comparison.metrics import Mean, Proportion
+from loyalty_research.comparison.pairs import bias_borne, pair_up
 from loyalty_research.comparison.result import (
     NOT_AN_EFFECT,
     WAS_THERE_BEFORE,
@@ -43,7 +50,6 @@ from loyalty_research.i18n import message, number, percent
 from loyalty_research.summaries import group_label
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
     from matplotlib.axes import Axes
     from numpy.typing import NDArray
@@ -62,6 +68,7 @@ OVERLAP = "overlap weights, M-estimated"
 INVERSE = "inverse probability weights, M-estimated"
 ENTROPY = "entropy balancing, M-estimated"
 PLACEBO = "placebo (before)"
+_MOST_MATCHED = 20_000
 _M = ", M-estimated"
 
 
@@ -196,6 +203,8 @@ def _analyse_metric(
             failed.append(key[1])
             continue
         adjusted[key] = (_estimate(potential, sample, metric, key[1], level), potential)
+    if overlap.group.everybody and _can_match(sample):
+        adjusted["ATE", MATCHED] = _matched(sample, metric, level)
     found = _Found(metric, arm, naive, (raw.treated, raw.control), None, adjusted, tuple(failed), dropped)
     if not adjusted:
         return found
@@ -204,6 +213,29 @@ def _analyse_metric(
     return replace(
         found, selection=_estimate(part, sample, metric, "raw gap less the adjusted difference", level)
     )
+
+
+def _can_match(sample: Sample) -> bool:
+    """Whether matching serves as a check: for plain outcomes, without clusters, of not too many units."""
+    return len(sample.outcomes) == 1 and sample.clusters is None and len(sample.treated) <= _MOST_MATCHED
+
+
+def _matched(sample: Sample, metric: Metric, level: float) -> tuple[Estimate, Potential]:
+    found = match(sample.design.matrix[:, 1:], sample.treated, sample.outcomes[0], estimand="ATE")
+    half = float(stats.norm.isf((1 - level) / 2)) * found.error
+    p_value = float(2 * stats.norm.sf(abs(found.value) / found.error)) if found.error > 0 else None
+    estimate = Estimate(
+        found.value,
+        found.value - half,
+        found.value + half,
+        level,
+        MATCHED,
+        len(sample.treated),
+        metric.shown_unit,
+        p_value,
+    )
+    none = np.empty(0)
+    return estimate, Potential(found.treated, found.control, none, none)
 
 
 def _rows(found: _Found, control: str) -> list[Row]:
@@ -238,7 +270,32 @@ def _agreement_check(found: _Found) -> Check:
     )
 
 
-def _hidden_cause_check(found: _Found, sample: Sample) -> Check:
+def _pairs_borne(found: _Found, sample: Sample, overlap: Overlap) -> str:
+    """Say how uneven hidden odds within matched pairs would have to be (Rosenbaum's gamma)."""
+    if overlap.model is None or len(sample.outcomes) != 1:
+        return ""
+    chance = np.clip(overlap.model.probability, 1e-12, 1 - 1e-12)
+    ones, zeros = pair_up(np.log(chance / (1 - chance)), sample.treated)
+    differences = sample.outcomes[0][ones] - sample.outcomes[0][zeros]
+    if found.headline.value < 0:
+        differences = -differences
+    if not differences.any():
+        return ""
+    gamma = bias_borne(differences, alpha=1 - found.headline.level)
+    if gamma <= 1:
+        return "; " + message(
+            "{pairs} matched pairs do not differ clearly even without one (Rosenbaum bounds)",
+            pairs=f"{len(ones):,}",
+        )
+    return "; " + message(
+        "{pairs} matched pairs differ unless it changes the odds of membership within a pair by a factor of {gamma} "
+        "(Rosenbaum bounds)",
+        pairs=f"{len(ones):,}",
+        gamma=number(gamma, digits=2) if math.isfinite(gamma) else message("over a thousand"),
+    )
+
+
+def _hidden_cause_check(found: _Found, sample: Sample, overlap: Overlap) -> Check:
     """Say how strong a hidden cause would have to be; this is shown for every metric."""
     e, best = found.best
     if isinstance(found.metric, Proportion):
@@ -260,6 +317,7 @@ def _hidden_cause_check(found: _Found, sample: Sample) -> Check:
         share=percent(robustness_value(t, degrees_of_freedom=dof)),
         share_limit=percent(robustness_value(t, degrees_of_freedom=dof, level=e.level)),
     )
+    detail += _pairs_borne(found, sample, overlap)
     name = message("hidden causes of {metric}, “{arm}” (E-value)", metric=found.metric.label, arm=found.arm)
     return Check(name, "not measurable", detail)
 
@@ -399,7 +457,7 @@ def _group(frame: pd.DataFrame, treated: Array, plan: Comparison, arm: str, cont
         found.append(one)
         rows += _rows(one, control)
         if one.adjusted:
-            checks += [_agreement_check(one), _hidden_cause_check(one, sample)]
+            checks += [_agreement_check(one), _hidden_cause_check(one, sample, fitted[key])]
     overlaps = [check for overlap in fitted.values() for check in overlap.checks]
     placebo_rows, placebo_checks = _placebo(frame, treated, plan, arm)
     return _Compared(
@@ -422,6 +480,18 @@ def _no_chance_check() -> Check:
     )
 
 
+def _left_out_check(arm: str, control: str, share: float) -> Check:
+    return Check(
+        message("categories of “{arm}” and “{control}”", arm=arm, control=control),
+        "warning",
+        message(
+            "{share} of units are left out: nobody in the other group shares their category, so nothing can be said "
+            "about them",
+            share=percent(share),
+        ),
+    )
+
+
 def analyse_observational(plan: Comparison, table: Any) -> ObservationalResult:
     """Compare groups that chose themselves; see :class:`loyalty_research.comparison.Comparison`."""
     frame = collect_units(table, plan)
@@ -439,6 +509,14 @@ def analyse_observational(plan: Comparison, table: Any) -> ObservationalResult:
         here = (labels == arm) | (labels == control)
         part = frame.loc[here].reset_index(drop=True)
         treated = (labels[here] == arm).astype(float)
+        kept = in_both_groups(part, treated, plan.covariates)
+        if not kept.all():
+            name = message(
+                "units of categories that only one of “{arm}” and “{control}” has", arm=arm, control=control
+            )
+            dropped[name] = int((~kept).sum())
+            part, treated = part.loc[kept].reset_index(drop=True), treated[kept]
+            checks.append(_left_out_check(arm, control, float(np.mean(~kept))))
         compared = _group(part, treated, plan, arm, control)
         groups.append(compared.group)
         rows += compared.rows
