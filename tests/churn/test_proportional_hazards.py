@@ -90,3 +90,38 @@ def test_unknown_transforms_and_separation_are_refused(lung):
     frame = pd.DataFrame({"x": [0, 0, 0, 1, 1], "duration": [1, 2, 3, 4, 5], "event": [1, 1, 1, 0, 0]})
     with pytest.raises(DesignError, match="without a finite estimate"):
         ph_test(CoxPH().fit(ChurnData.from_durations(frame), covariates=["x"]))
+
+
+def test_residuals_and_smooth_equal_cox_zph(oracle):
+    case = oracle("lung_months_scaled_schoenfeld")
+    frame = load_lung().dropna(subset=["ph.ecog"]).assign(m=lambda d: np.ceil(d["time"] / 30))
+    data = ChurnData.from_durations(
+        frame[["m", "status", "age", "sex", "ph.ecog"]], duration="m", event="status"
+    )
+    test = ph_test(CoxPH().fit(data, covariates=["age", "sex", "ph.ecog"]))
+    for term, expected in zip(["age", "sex", "ph.ecog"], case["expected"], strict=True):
+        part = test.residuals[test.residuals["term"] == term].set_index("time")["estimate"]
+        assert np.allclose(part[case["inputs"]["months"]], expected, atol=case["tolerance"], rtol=0)
+    assert np.allclose(test.terms["spread"], case["expected_spread"], atol=1e-8)
+    # two standard errors either way, as R draws them
+    line = test.smooth("ph.ecog", level=0.9544997361036416).iloc[[0, 9, 39]]
+    assert np.allclose(line["x"], case["expected_smooth"]["x"], atol=1e-9)
+    assert np.allclose(line["estimate"], case["expected_smooth"]["estimate"], atol=1e-8)
+    errors = (line["high"] - line["low"]) / 2
+    assert np.allclose(errors, case["expected_smooth"]["two_errors"], atol=1e-8)
+
+
+def test_plot_names_both_lines_and_the_term():
+    data = ChurnData.from_durations(load_rossi(), duration="week", event="arrest")
+    test = ph_test(CoxPH().fit(data, covariates=["fin", "age", "race"]))
+    axes = test.plot()
+    words = [t.get_text() for t in axes.texts]
+    assert any("over time" in w for w in words)
+    assert any("constant" in w for w in words)
+    # age moves most
+    assert axes.get_ylabel().endswith("age")
+    assert test.plot(term="fin").get_ylabel().endswith("fin")
+    with pytest.raises(ArgumentError, match="term must be one of fin, age, race"):
+        test.plot(term="prio")
+    with pytest.raises(ArgumentError, match="too few for a curve"):
+        test.smooth("fin", degrees=60)
