@@ -155,26 +155,3 @@ def test_bad_input_is_named():
         dynamic_auc([1, 2, 5], [1, 1, 0], np.zeros((3, 2)), times=2)
     with pytest.raises(ArgumentError, match="both train_times and train_events"):
         dynamic_auc([1, 2, 5], [1, 1, 0], [1, 2, 3], times=2, train_times=[3])
-
-
-@pytest.mark.slow
-def test_intervals_cover_on_tied_months():
-    rng = np.random.default_rng(7)
-    risk, left, _, chance = months(rng, 2_000_000)
-    stays = left > 6
-    score = np.mean((chance - stays) ** 2)
-    null = stays.mean() * (1 - stays.mean())
-    area = dynamic_auc(left, np.ones_like(left), risk, times=6).areas["estimate"][0]
-    truths = {"estimate": score, "scaled": 1 - score / null, "area": area}
-    covered = dict.fromkeys(truths, 0)
-    replicates = 1000
-    for _ in range(replicates):
-        risk, left, seen, chance = months(rng, 400)
-        time, event = np.minimum(left, seen), left <= seen
-        row = brier_score(time, event, chance, times=6).scores.iloc[0]
-        covered["estimate"] += row["low"] <= truths["estimate"] <= row["high"]
-        covered["scaled"] += row["scaled_low"] <= truths["scaled"] <= row["scaled_high"]
-        found = dynamic_auc(time, event, risk, times=6).areas.iloc[0]
-        covered["area"] += found["low"] <= truths["area"] <= found["high"]
-    for name, count in covered.items():
-        assert abs(count / replicates - 0.95) < 3 * np.sqrt(0.95 * 0.05 / replicates) + 0.01, (name, count)

@@ -153,31 +153,3 @@ def test_bad_input_is_named():
         concordance(
             [1, 5, 6], [1, 1, 1], [0.1, 0.3, 0.2], kind="uno", train_times=[2, 3], train_events=[0, 0]
         )
-
-
-@pytest.mark.slow
-def test_intervals_cover_and_uno_ignores_censoring():
-    """Risk explains an exponential rate; the truth comes from a million uncensored customers."""
-    rng = np.random.default_rng(6)
-
-    def draw(n):
-        risk = rng.normal(0, 0.8, n)
-        return risk, np.ceil(rng.exponential(np.exp(-risk)) * 10)
-
-    risk, left = draw(1_000_000)
-    truth = concordance(left, left < 15, risk, tau=15).estimate.value
-    covered = {"harrell": 0, "uno": 0}
-    values = {"harrell": [], "uno": []}
-    replicates = 1000
-    for _ in range(replicates):
-        risk, left = draw(300)
-        # heavier risks are watched no longer than others; censoring thins late pairs
-        seen = np.ceil(rng.exponential(8, 300))
-        for kind in covered:
-            found = concordance(np.minimum(left, seen), left <= seen, risk, kind=kind, tau=15).estimate
-            covered[kind] += found.low <= truth <= found.high
-            values[kind].append(found.value)
-    error = 3 * np.sqrt(0.95 * 0.05 / replicates)
-    assert abs(covered["uno"] / replicates - 0.95) < error + 0.01
-    assert abs(np.mean(values["uno"]) - truth) < 0.003
-    assert abs(np.mean(values["harrell"]) - truth) > 2 * abs(np.mean(values["uno"]) - truth)

@@ -163,11 +163,12 @@ def _test(data: ChurnData, cut: NDArray[Any], said: str, who: Who) -> ChurnData:
         raise ContractError(f"nobody to test on: no customer is {who} after {said}; choose another day")
     last = runs(data)[rows]
     part = data.take(rows)
-    removed = Removed(
-        message("not tested after {day} ({who} only)", day=said, who=message(who)),
-        0,
-        data.n_customers - len(rows),
-    )
+    rule = {
+        "still there": message("not still there on {day}, so not tested", day=said),
+        "newcomers": message("no newcomer after {day}, so not tested", day=said),
+        "both": message("gone by {day}, so not tested", day=said),
+    }[who]
+    removed = Removed(rule, 0, data.n_customers - len(rows))
     return replace(
         part,
         start=np.where(there[rows], cut[rows], data.start[rows]),
