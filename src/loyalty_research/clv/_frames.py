@@ -123,7 +123,8 @@ def histories_of(df: pd.DataFrame, *, unit: str | None = None) -> tuple[Array, A
         recency > T * (1 + 1e-9),
         column="recency",
         rule="recency greater than T",
-        mend="both run from the first purchase, recency to the last purchase and T to the end of observation",
+        mend="both run from the first purchase, recency to the last purchase and T to the end of observation, "
+        "in one time unit",
     )
     refuse_rows(
         (x == 0) & (recency != 0),

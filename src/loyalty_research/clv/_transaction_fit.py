@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TransactionFit"]
 
+_FAR = 5.0  # days for weeks makes times seven times as long
+
 
 class TransactionFit(FittedModel):
     """Fits of the models that read frequency, recency and T.
@@ -39,6 +41,7 @@ class TransactionFit(FittedModel):
         unit_: Time unit of the data, ``"D"``, ``"W"`` or None when it was not declared.
         mean_alive_: Mean P(alive) of the customers fitted.
         one_time_: Customers fitted without a repeat purchase.
+        mean_observed_: Mean time observed of the customers fitted.
         design_: How the covariates are coded; None without covariates.
         yearly_: With covariates, mean expected repeat purchases in a year over the customers fitted.
     """
@@ -48,6 +51,7 @@ class TransactionFit(FittedModel):
     unit_: str | None
     mean_alive_: float
     one_time_: float
+    mean_observed_: float | None
     design_: Design | None
     yearly_: float | None
 
@@ -129,6 +133,7 @@ class TransactionFit(FittedModel):
         x = rows[0]
         self.unit_ = unit
         self.n_customers_ = float(len(x) if weight is None else weight.sum())
+        self.mean_observed_ = float(np.average(rows[2], weights=weight))
         self.one_time_ = float((x == 0).sum() if weight is None else weight[x == 0].sum())
 
     def _scaled(self, rows: Sequence[Array], counts: Array) -> tuple[list[Array], Array, float]:
@@ -206,7 +211,21 @@ class TransactionFit(FittedModel):
         """
         self.require_fitted()
         rows = self._histories(df, self.unit_)
+        if unit_of(df) is None:
+            self._refuse_other_unit(rows[2])
         return (*rows, *(self.design_.encode(df) if self.design_ else ()))
+
+    def _refuse_other_unit(self, T: Array) -> None:
+        """Raise when times that declare no unit look like those of another one."""
+        ratio = float(T.mean()) / self.mean_observed_ if self.mean_observed_ else 1.0
+        weeks = self.unit_ == "D" and ratio < 1 / _FAR and bool((np.rint(T) != T).any())
+        if ratio > _FAR or weeks:
+            raise ArgumentError(
+                f"T of these {len(T):,} customers is {ratio:.2g} times as long on average as that of the customers "
+                f"fitted, and the table declares no unit: if days and weeks are mixed, make the summary with "
+                f"summaries.purchases(..., unit={self.unit_ or 'D'!r}); if not, say so with "
+                f"df.attrs['unit'] = {self.unit_ or 'D'!r}"
+            )
 
     def row_parameters(self, parameters: Array, columns: Sequence[Array]) -> Parameters:
         """Return the model's own parameters for each row.
@@ -260,6 +279,7 @@ class TransactionFit(FittedModel):
     def _restore(self, extra: dict[str, Any]) -> None:
         self.unit_ = extra["unit"]
         self.mean_alive_, self.one_time_ = float(extra["mean_alive"]), float(extra["one_time"])
+        self.mean_observed_ = extra.get("mean_observed")
         self.design_, self.yearly_ = None, extra.get("yearly")
         if "covariates" in extra:
             self.design_ = Design.from_dict(extra["covariates"])

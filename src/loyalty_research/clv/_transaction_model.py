@@ -49,6 +49,7 @@ class TransactionModel(TransactionFit):
         unit_: Time unit of the data, ``"D"``, ``"W"`` or None when it was not declared.
         mean_alive_: Mean P(alive) of the customers fitted.
         one_time_: Customers fitted without a repeat purchase.
+        mean_observed_: Mean time observed of the customers fitted.
         design_: How the covariates are coded; None without covariates.
         yearly_: With covariates, mean expected repeat purchases in a year over the customers fitted.
     """
