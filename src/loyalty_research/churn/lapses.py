@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
 from loyalty_research.churn.mean_cumulative import MeanCumulativeFunction
 from loyalty_research.churn.recurrent import RecurrentData
-from loyalty_research.churn.silences import silences
-from loyalty_research.churn.transactions import one_per_day
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Result, Row
 from loyalty_research.i18n import message, number
 from loyalty_research.stats.survival import curve_interval, kaplan_meier, survival_at
@@ -120,42 +117,16 @@ def lapses(
     """
     if at is not None and not at > 0:
         raise ArgumentError(f"at must be a positive number of days; got {at!r}")
-    table, _ = one_per_day(transactions)
-    seen = silences(table, as_of)
-    gaps = seen.first_gaps(inactivity_days)
-    kept = gaps.follow > 0
-    if not kept.any():
-        raise ContractError(
-            f"transactions: nobody is seen for more than {inactivity_days} days before as_of; "
-            "choose a shorter inactivity_days or a later as_of"
-        )
-    long = (seen.ahead - seen.day > gaps.window) & (seen.day < gaps.end - gaps.window)
-    if not long.any():
-        raise ContractError(f"nobody falls silent for more than {inactivity_days} days while followed")
-    who = seen.customer[long]
-    # a lapse is dated to the day after the last purchase before it
-    when = seen.day[long] - gaps.first[who] + 1
-    frame = pd.DataFrame(
-        {
-            "customer": np.concatenate([who, np.flatnonzero(kept)]),
-            "stop": np.concatenate([when, gaps.follow[kept]]),
-            "event": np.concatenate([np.ones(len(who), dtype=bool), np.zeros(int(kept.sum()), dtype=bool)]),
-        }
-    )
-    # a lapse on the last day followed leaves nothing to watch after it
-    frame = frame.sort_values(["customer", "stop", "event"], ascending=[True, True, False], ignore_index=True)
-    frame = frame.drop_duplicates(["customer", "stop"], keep="first", ignore_index=True)
-    before = frame.groupby("customer")["stop"].shift(fill_value=0)
-    data = RecurrentData.from_intervals(frame.assign(start=before), id="customer")
-    data = replace(data, clock=message("the first purchase"), inactivity_days=gaps.window)
+    data = RecurrentData.from_transactions(transactions, inactivity_days=inactivity_days, as_of=as_of)
     curve = MeanCumulativeFunction(level=level).fit(data)
-    half = float(np.median(gaps.follow[kept]))
-    day = np.floor(half) if at is None else min(float(at), curve.last)
+    until: Any = data.until
+    day = float(np.floor(np.median(until))) if at is None else min(float(at), curve.last)
     mean = curve.mean_at([day]).iloc[0]
-    first = kaplan_meier(gaps.stop[kept], gaps.left[kept])
+    opening = data.covariates["earlier_lapses"].to_numpy() == 0
+    first = kaplan_meier(data.stop[opening], data.event[opening])
     low, high = curve_interval(first, level=level)
     place = int(np.searchsorted(first.times, day, side="right")) - 1
-    n = int(kept.sum())
+    n = data.n_customers
     return Lapses(
         curve=curve,
         mean=Estimate(
