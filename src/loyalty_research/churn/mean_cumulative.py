@@ -147,31 +147,24 @@ class MeanCumulatives(Result):
             times: Days on the clock.
         """
         asked = _asked(times)
-        frames = []
-        for g, label in enumerate(self.labels):
-            value = core.mean_at(self.steps[g], asked)
-            error = np.sqrt(np.diag(self._covariance(asked, g, g)))
-            error = np.where(np.isnan(value), np.nan, error)
-            low, high = self._limits(value, error)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "group": [label] * len(asked),
-                        "time": asked,
-                        "estimate": value,
-                        "se": error,
-                        "low": low,
-                        "high": high,
-                    }
-                )
-            )
+        frames = [self._group_at(g, asked) for g in range(len(self.labels))]
         return pd.concat(frames, ignore_index=True)
 
-    def _covariance(self, times: Floats, one: int, other: int) -> Floats:
-        left = core.influence(self.rows, self.steps[one], one, times)
-        right = left if one == other else core.influence(self.rows, self.steps[other], other, times)
-        kept: Floats = left.T @ right
-        return kept
+    def _group_at(self, g: int, asked: Floats) -> pd.DataFrame:
+        value = core.mean_at(self.steps[g], asked)
+        squares = [float((core.influence(self.rows, self.steps[g], g, float(t)) ** 2).sum()) for t in asked]
+        error = np.where(np.isnan(value), np.nan, np.sqrt(squares))
+        low, high = self._limits(value, error)
+        return pd.DataFrame(
+            {
+                "group": [self.labels[g]] * len(asked),
+                "time": asked,
+                "estimate": value,
+                "se": error,
+                "low": low,
+                "high": high,
+            }
+        )
 
     def _limits(self, value: Floats, error: Floats) -> tuple[Floats, Floats]:
         from scipy.special import ndtri
@@ -212,12 +205,8 @@ class MeanCumulatives(Result):
             raise ArgumentError(
                 f"not every group is watched until day {float(day[0]):g}; choose an earlier day"
             )
-        variance = (
-            self._covariance(day, one, one)
-            + self._covariance(day, other, other)
-            - 2 * self._covariance(day, one, other)
-        )
-        error = float(np.sqrt(variance[0, 0]))
+        mine, theirs = (core.influence(self.rows, self.steps[g], g, float(day[0])) for g in (one, other))
+        error = float(np.sqrt(((mine - theirs) ** 2).sum()))
         z = float(ndtri(0.5 + self.level / 2))
         return Estimate(
             value,
@@ -317,12 +306,10 @@ class MeanCumulatives(Result):
         from loyalty_research.plots.validation import mean_cumulative
 
         names = {label: group_words(self.by, label) for label in self.labels}
-        frames = []
-        for g, label in enumerate(self.labels):
-            own = self.steps[g]
-            grid = np.unique(np.concatenate([[0.0], _thinned(own.times), [own.last]]))
-            frame = self.mean_at(grid)
-            frames.append(frame[frame["group"] == label])
+        frames = [
+            self._group_at(g, np.unique(np.concatenate([[0.0], _thinned(own.times), [own.last]])))
+            for g, own in enumerate(self.steps)
+        ]
         counts = self.at_risk_table(times)
         curves = pd.concat(frames, ignore_index=True)
         return mean_cumulative(

@@ -106,29 +106,25 @@ def mean_at(own: Steps, times: Floats) -> Floats:
     return np.where(times <= own.last, read, np.nan)
 
 
-def influence(rows: Rows, own: Steps, group: int, times: Floats) -> Floats:
-    """Return each cluster's influence on the function at some times, shape ``(clusters, times)``.
+def influence(rows: Rows, own: Steps, group: int, time: float) -> Floats:
+    """Return each cluster's influence on the function at a time, shape ``(clusters,)``.
 
     Args:
         rows: Intervals at risk of every group.
         own: The group's function.
         group: Its number.
-        times: Days.
+        time: Day.
     """
     size = int(rows.cluster.max()) + 1
-    out = np.zeros((size, len(times)))
     mine = np.flatnonzero(rows.group == group)
-    drift = np.concatenate([[0.0], np.cumsum(own.events / own.at_risk**2)])
-    first = np.searchsorted(own.times, rows.start[mine], side="right")
-    last = np.searchsorted(own.times, rows.stop[mine], side="right")
-    mass, gone = rows.mass[mine], rows.event[mine]
-    jump = np.zeros(len(mine))
-    jump[gone] = 1.0 / own.at_risk[last[gone] - 1]
-    for j, t in enumerate(times):
-        upto = int(np.searchsorted(own.times, t, side="right"))
-        share = jump * (last <= upto) - (drift[np.minimum(last, upto)] - drift[np.minimum(first, upto)])
-        out[:, j] = np.bincount(rows.cluster[mine], mass * share, minlength=size)
-    return out
+    upto = int(np.searchsorted(own.times, time, side="right"))
+    drift = np.concatenate([[0.0], np.cumsum(own.events[:upto] / own.at_risk[:upto] ** 2)])
+    first = np.searchsorted(own.times[:upto], rows.start[mine], side="right")
+    last = np.searchsorted(own.times[:upto], rows.stop[mine], side="right")
+    share = drift[first] - drift[last]
+    gone = np.flatnonzero(rows.event[mine] & (rows.stop[mine] <= time))
+    share[gone] += 1.0 / own.at_risk[last[gone] - 1]
+    return np.bincount(rows.cluster[mine], rows.mass[mine] * share, minlength=size).astype(np.float64)
 
 
 def counts(rows: Rows, group: int, times: Floats) -> pd.DataFrame:
