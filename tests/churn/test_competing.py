@@ -242,3 +242,7 @@ def test_bad_options_and_events_are_refused():
         ChurnData.from_durations(pd.DataFrame({"duration": [1, 2, 3], "event": [0, -2, 1]}))
     with pytest.raises(ContractError, match="nobody left in 2 intervals"):
         AalenJohansen().fit(ChurnData.from_durations(pd.DataFrame({"duration": [1, 2], "event": [0, 0]})))
+
+
+def test_the_data_say_how_many_left_for_each_cause(bmt):
+    assert repr(bmt).endswith("24 left, followed to day 72 (1: 9; 2: 15)")

@@ -442,13 +442,18 @@ class ChurnData(Followup):
         return beside(frame, rest)
 
     def __repr__(self) -> str:
-        return "ChurnData: " + message(
+        told = "ChurnData: " + message(
             "{customers}, {intervals}, {left} left, followed to day {last}",
             customers=messages("{count} customer", "{count} customers", self.n_customers),
             intervals=messages("{count} interval", "{count} intervals", len(self.stop)),
             left=f"{self.n_events:,}",
             last=f"{self.last:,g}",
         )
+        if self.causes is None:
+            return told
+        counts = np.bincount(self.causes, minlength=len(self.cause_labels) + 1)[1:]
+        parts = [f"{label}: {count:,}" for label, count in zip(self.cause_labels, counts, strict=True)]
+        return f"{told} ({'; '.join(parts)})"
 
     def _repr_html_(self) -> str:
         from loyalty_research.display import checks, prose, table

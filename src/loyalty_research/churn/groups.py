@@ -103,17 +103,21 @@ def grouped(data: Followup, by: str | None, *, causes: bool = False) -> list[Gro
                 None if weights is None else weights[mine],
                 len(who) if rows is None else len(np.unique(who)),
                 None if cause is None else cause[mine],
-                _clusters(None if cluster is None else cluster[mine], who) if causes else None,
+                _clusters(None if cluster is None else cluster[mine], who, several=rows is not None)
+                if causes
+                else None,
             )
         )
     return groups
 
 
-def _clusters(cluster: NDArray[np.int64] | None, customer: NDArray[np.int64]) -> NDArray[np.int64] | None:
+def _clusters(
+    cluster: NDArray[np.int64] | None, customer: NDArray[np.int64], *, several: bool
+) -> NDArray[np.int64] | None:
     """Return the clusters named, or the customers where one has several spells."""
     if cluster is not None:
         return cluster
-    return customer if len(np.unique(customer)) < len(customer) else None
+    return customer if several and len(np.unique(customer)) < len(customer) else None
 
 
 def group_codes(data: Followup, by: str) -> tuple[NDArray[np.int64], list[Any]]:

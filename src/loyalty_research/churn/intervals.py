@@ -174,7 +174,7 @@ def events(frame: pd.DataFrame, column: str, table: str, *, censored: object = N
             f"{table}.{column} holds labels ({found}); name the one that means 'still there' with censored="
         )
     array = numbers(frame, column, table)
-    odd = ~np.isin(array, (0, 1))
+    odd = (array != 0) & (array != 1)
     if not odd.any():
         return Events(array.astype(bool))
     strange = (array < 0) | (array != np.floor(array))
