@@ -63,6 +63,27 @@ def test_agrees_with_lifetimes_where_it_is_right(fitted, sample, model, name):
     np.testing.assert_allclose(ours.probability_alive(sample), np.asarray(alive).ravel(), rtol=1e-9)
 
 
+def test_pareto_agrees_with_lifetimes_where_it_is_right(fitted, sample):
+    ours, columns = fitted[ParetoNBD], [sample[c] for c in ("frequency", "recency", "T")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        lifetimes = pytest.importorskip("lifetimes")
+        peer = lifetimes.ParetoNBDFitter()
+        peer.params_ = ours.params_
+        ahead = peer.conditional_expected_number_of_purchases_up_to_time(39, *columns)
+        alive = peer.conditional_probability_alive(*columns)
+        new = peer.expected_number_of_purchases_up_to_time(np.array([1.0, 26, 52]))
+        rows = [c.to_numpy(float) for c in columns]
+        value = peer._conditional_log_likelihood(ours.params_.to_numpy(), *rows)
+    # lifetimes takes a difference of two close numbers, which costs it digits
+    np.testing.assert_allclose(ours.probability_alive(sample), alive, rtol=1e-7)
+    np.testing.assert_allclose(ours.conditional_expected_purchases(39, sample), ahead, rtol=1e-7)
+    np.testing.assert_allclose(ours.expected_purchases([1, 26, 52]), new, rtol=1e-10)
+    np.testing.assert_allclose(
+        ParetoNBD.core.terms(ours.params_.to_numpy(), *rows)[0], np.asarray(value), rtol=1e-8
+    )
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_days_instead_of_weeks_change_only_what_carries_time(fitted, sample, model):
     days = sample.assign(recency=sample["recency"] * 7, T=sample["T"] * 7)
