@@ -192,7 +192,7 @@ def _fit(
         carrier = risk_sets.rows(small, slots, k, data.weights)
     # lifelines standardises with the sample standard deviation, these columns have the plain one
     ridge = np.full(small.shape[1], options.penalizer * n * n / (n - 1)) if options.penalizer else None
-    objective = _objective(options, carrier, events, slots, encoded, scale, ridge)
+    objective = _objective(options, carrier, events, slots, small, pattern, ridge)
     found = cox_newton.maximise(objective)
     at = core.point(carrier, events, found.beta)
     if at is None:
@@ -233,15 +233,15 @@ def _objective(
     carrier: risk_sets.Carrier,
     events: risk_sets.Events,
     slots: risk_sets.Slots,
-    encoded: coding.Encoded,
-    scale: coding.Scale,
+    z: Floats,
+    pattern: Ints | None,
     ridge: Floats | None,
 ) -> cox_newton.Objective:
     if options.penalty == "firth":
         return Firth(carrier, events)
     # where nobody leaves together all three are the same
     if options.ties == "exact" and (events.deaths > 1).any():
-        rows = encoded.rows(scale.mean, scale.spread)
+        rows = z if pattern is None else z[pattern]
         cox_exact.check_work(slots, events, rows.shape[1])
         return cox_exact.Exact(np.ascontiguousarray(rows), slots, events)
     return cox_newton.Partial(carrier, events, ridge)

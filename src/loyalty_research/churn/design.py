@@ -76,8 +76,11 @@ class Design:
         if self.spec is not None:
             _known_levels(frame, self.levels, table)
             return _formulaic(self.spec, frame[list(self.needed)])
-        columns = [_columns(frame[name], name, self.levels, table) for name in self.names]
-        return np.column_stack(columns) if columns else np.zeros((len(frame), 0))
+        out = np.empty((len(frame), len(self.terms)), order="F")
+        at = 0
+        for name in self.names:
+            at = _fill(out, at, frame[name], name, self.levels, table)
+        return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +96,20 @@ class Encoded:
     pattern: Ints | None
 
     def rows(self, mean: Floats, spread: Floats) -> Floats:
-        """Return the model columns of every row, shifted and scaled, Fortran order."""
-        n = len(self.z) if self.pattern is None else len(self.pattern)
-        out = np.empty((n, self.z.shape[1]), order="F")
+        """Return the model columns of every row, shifted and scaled, Fortran order.
+
+        Without patterns ``z`` itself is shifted and scaled, so call this once: at a million rows a
+        copy would cost as much memory as everything else.
+        """
+        if self.pattern is None:
+            out = np.asfortranarray(self.z)
+            for j in range(out.shape[1]):
+                out[:, j] -= mean[j]
+                out[:, j] /= spread[j]
+            return out
+        out = np.empty((len(self.pattern), self.z.shape[1]), order="F")
         for j in range(out.shape[1]):
-            column = (self.z[:, j] - mean[j]) / spread[j]
-            out[:, j] = column if self.pattern is None else column[self.pattern]
+            out[:, j] = ((self.z[:, j] - mean[j]) / spread[j])[self.pattern]
         return out
 
 
@@ -305,25 +316,44 @@ def _check_number(values: pd.Series[Any], name: str, table: str) -> None:
         raise ContractError(f"{table}.{name} has one value only in all {len(array):,} rows; leave it out")
 
 
+def _codes(values: pd.Series[Any], name: str, known: tuple[Any, ...], table: str) -> Ints:
+    """Return each row's place among the known levels."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        place = pd.Index(list(known)).get_indexer(pd.Index(values.cat.categories.astype(object)))
+        codes = np.append(place, -1)[values.cat.codes.to_numpy()]
+    else:
+        codes = pd.Index(list(known)).get_indexer(pd.Index(values.astype(object)))
+    if (codes < 0).any():
+        raise ContractError(
+            f"{table}.{name} holds levels the model has not seen in {where(codes < 0)}; it knows {listed(known)}"
+        )
+    return np.asarray(codes, dtype=np.int64)
+
+
 def _known_levels(frame: pd.DataFrame, levels: dict[str, tuple[Any, ...]], table: str) -> None:
     for name, known in levels.items():
-        strange = ~frame[name].isin(known).to_numpy()
-        if strange.any():
-            raise ContractError(
-                f"{table}.{name} holds levels the model has not seen in {where(strange)}; it knows "
-                f"{listed(known)}"
-            )
+        _codes(frame[name], name, known, table)
 
 
-def _columns(values: pd.Series[Any], name: str, levels: dict[str, tuple[Any, ...]], table: str) -> Floats:
+def _fill(
+    out: Floats,
+    at: int,
+    values: pd.Series[Any],
+    name: str,
+    levels: dict[str, tuple[Any, ...]],
+    table: str,
+) -> int:
+    """Write a covariate's columns from column ``at`` on; return the next column."""
     if name not in levels:
         if levels_of(values) is not None:
             raise ContractError(f"{table}.{name} is {values.dtype}, and the model was fitted on numbers")
-        return values.to_numpy(dtype=np.float64)[:, None]
-    _known_levels(values.to_frame(name), {name: levels[name]}, table)
-    codes = pd.Index(list(levels[name])).get_indexer(pd.Index(values.astype(object)))
-    coded: Floats = (codes[:, None] == np.arange(1, len(levels[name]))).astype(np.float64)
-    return coded
+        out[:, at] = values.to_numpy(dtype=np.float64)
+        return at + 1
+    codes = _codes(values, name, levels[name], table)
+    for k in range(1, len(levels[name])):
+        out[:, at] = codes == k
+        at += 1
+    return at
 
 
 def _tidy(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
