@@ -44,6 +44,29 @@ def test_later_customers_are_ranked_by_what_was_learnt_from_earlier_ones():
     assert found.plot().get_ylabel()
 
 
+def test_customers_from_before_the_data_are_told_apart_from_new_ones():
+    rng = np.random.default_rng(9)
+    first = np.concatenate([rng.integers(0, 7, 900), rng.integers(40, 200, 400)])
+    regular = np.arange(1300) < 900
+    bought = []
+    for begin, loyal in zip(first, regular, strict=True):
+        count = 1 + rng.poisson(40 if loyal else 3)
+        bought.append(begin + np.concatenate([[0], np.cumsum(rng.integers(3, 12, count))]))
+    lines = pd.DataFrame(
+        {
+            "customer_id": np.repeat(np.arange(1300), [len(b) for b in bought]),
+            "transacted_date": pd.Timestamp("2023-01-01") + pd.to_timedelta(np.concatenate(bought), unit="D"),
+            "amount": rng.choice([5.0, 9.0, 20.0], sum(map(len, bought))),
+        }
+    )
+    data = ChurnData.from_transactions(lines, inactivity_days=60, as_of="2023-12-31")
+    found = judge_on_later_customers(data, covariates=["first_amount"])
+    assert found.truncated
+    assert "customers before the data begin and the later ones are new" in found.verdict()
+    frame = found.to_frame()
+    assert frame[frame["metric"].str.startswith("observed over")]["low"].min() > 1
+
+
 def test_what_changed_after_the_split_shows_as_bad_calibration():
     steady = judge_on_later_customers(followup(), covariates=["plan"])
     worse = judge_on_later_customers(followup(shift=3.0), covariates=["plan"])

@@ -35,3 +35,14 @@ def test_many_marks_become_an_image(n, flat):
     residuals, smooth = tables(n)
     axes = coefficient_over_time(residuals, smooth, constant=0.0, name="age")
     assert axes.collections[0].get_rasterized() is flat
+
+
+def test_many_leaving_at_once_give_one_tick():
+    residuals, smooth = tables(30)
+    residuals["x"] = np.where(residuals["time"] == 0, 0.0, 0.7 + 0.3 * residuals["time"] / 10)
+    axes = coefficient_over_time(
+        residuals, smooth, constant=0.1, name="first order over 15.36 to 31.98 against up to 15.36"
+    )
+    said = [t.get_text() for t in axes.get_xticklabels()]
+    assert len(said) == len(set(said))
+    assert "\n" in axes.get_ylabel()

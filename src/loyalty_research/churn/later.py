@@ -45,6 +45,7 @@ class LaterCustomers(Result):
         tested: Customers it was judged on.
         covariates: Covariates it used.
         unseen: Covariates left out, since later customers have values nobody had before.
+        truncated: Whether most early customers bought before the data begin.
     """
 
     title: ClassVar[str] = "Later customers"
@@ -55,6 +56,7 @@ class LaterCustomers(Result):
     tested: int
     covariates: tuple[str, ...]
     unseen: tuple[str, ...]
+    truncated: bool
 
     def _rows(self) -> Iterable[Row]:
         yield from self.accuracy._rows()  # noqa: SLF001 - one result made of another
@@ -77,6 +79,12 @@ class LaterCustomers(Result):
                 "{told} Left out: {names}, of which later customers have values of their own.",
                 told=told,
                 names=", ".join(covariate_words(c) for c in self.unseen),
+            )
+        if self.truncated:
+            told = message(
+                "{told} Most of the earlier ones were customers before the data begin and the later ones are new, so "
+                "that they may well differ.",
+                told=told,
             )
         return f"{told} {self.accuracy.verdict()}"
 
@@ -174,6 +182,7 @@ def judge_on_later_customers(
         tested=accuracy.customers,
         covariates=tuple(used),
         unseen=tuple(unseen),
+        truncated=any(c.name == message("Left truncation") and c.status == "warning" for c in data.checks),
         checks=(*accuracy.checks, _left_check(accuracy)),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,10 +48,13 @@ def coefficient_over_time(
         ax.axhline(constant, color=SERIES[1], linestyle=(0, (5, 2)))
         _frame(ax, residuals, np.concatenate([low, high, [constant]]))
         _name_lines(ax, x, line, constant)
-        ticks = np.linspace(0, len(x) - 1, 6).round().astype(int)
-        ax.set_xticks(x[ticks], [number(float(t), digits=0) for t in smooth["time"].to_numpy()[ticks]])
+        # ticks at times somebody left, so that none is told twice where many left at once
+        seen = residuals["x"].to_numpy(dtype=float)
+        ticks = np.unique(np.abs(seen[:, None] - np.linspace(x[0], x[-1], 6)).argmin(axis=0))
+        days = residuals["time"].to_numpy(dtype=float)[ticks]
+        ax.set_xticks(seen[ticks], [number(t, digits=0 if t.is_integer() else None) for t in days.tolist()])
         ax.set_xlabel(message("Time (spaced as the test weighs it)"))
-        ax.set_ylabel(message("Log hazard ratio of {name}", name=name))
+        ax.set_ylabel(textwrap.fill(message("Log hazard ratio of {name}", name=name), 44))
         return ax
 
 
