@@ -2,7 +2,7 @@
 
     python benchmarks/endowed_progress.py                  # 100,000 cards x 40 weeks; lme4 at 2,000 and 4,000 cards
     python benchmarks/endowed_progress.py --peer 1000,2000 # lme4 on fewer cards
-    python benchmarks/endowed_progress.py --peer 100000    # lme4 at full size: more than an hour
+    python benchmarks/endowed_progress.py --peer 100000    # lme4 at full size: about twenty minutes
 
 Answers are compared first: both log-likelihoods must agree within 1e-4 on the same cards, at lme4's
 own maximum and at ours. lme4 gets the cards both ways: one row a card and week, as its users write
