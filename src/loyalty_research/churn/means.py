@@ -227,23 +227,36 @@ def difference_words(estimate: Estimate, group: str, reference: str, tau: float)
     )
 
 
-def _without_interval(estimate: Estimate, **names: str) -> str:
+def _without_interval(
+    estimate: Estimate, *, days: str, unit: str, gap: str, group: str, reference: str
+) -> str:
     """Say a difference that has no interval."""
     if estimate.value == 0:
         return message(
             "Within {days} {unit}, nobody left {group} or {reference}, so nothing can be said of their difference.",
-            **names,
+            days=days,
+            unit=unit,
+            group=group,
+            reference=reference,
         )
     if estimate.value > 0:
         return message(
             "Within {days} {unit}, {group} stays {gap} {unit} longer than {reference}, but in one of the groups nobody "
             "left (or all at once), so it cannot be said how sure that is.",
-            **names,
+            days=days,
+            unit=unit,
+            gap=gap,
+            group=group,
+            reference=reference,
         )
     return message(
         "Within {days} {unit}, {group} stays {gap} {unit} less than {reference}, but in one of the groups nobody left "
         "(or all at once), so it cannot be said how sure that is.",
-        **names,
+        days=days,
+        unit=unit,
+        gap=gap,
+        group=group,
+        reference=reference,
     )
 
 
