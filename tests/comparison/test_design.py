@@ -42,7 +42,7 @@ def test_options_must_fit_the_design(options, error, said):
 
 def test_metrics_must_be_metrics():
     for bad in ([], ["mean:y"], [Mean("y"), "y"]):
-        with pytest.raises(ArgumentError, match="Mean, Proportion and Ratio"):
+        with pytest.raises(ArgumentError, match="Mean, Proportion, Ratio and Quantile"):
             Comparison(bad, design="randomised", **GIVEN)
 
 

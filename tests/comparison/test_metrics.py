@@ -66,7 +66,7 @@ def test_bad_declarations_are_refused(make, said):
 
 
 def test_a_bare_metric_declares_nothing():
-    with pytest.raises(TypeError, match="use Mean, Proportion or Ratio"):
+    with pytest.raises(TypeError, match="use Mean, Proportion, Ratio or Quantile"):
         Metric()
 
 

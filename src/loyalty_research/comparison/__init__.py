@@ -19,8 +19,9 @@ from loyalty_research.comparison.compliers import ComplierProfile, complier_prof
 from loyalty_research.comparison.design import DESIGNS, Comparison
 from loyalty_research.comparison.discontinuity import Discontinuity, regression_discontinuity
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
+from loyalty_research.comparison.looks import Anytime, Looks
 from loyalty_research.comparison.matching import MatchingResult, matching
-from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Ratio, parse_metric
+from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Quantile, Ratio, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult
 from loyalty_research.comparison.pairs import RosenbaumBounds, rosenbaum_bounds
 from loyalty_research.comparison.panel import (
@@ -54,6 +55,7 @@ __all__ = [
     "FORMS",
     "NOT_AN_EFFECT",
     "AndersonRubinSet",
+    "Anytime",
     "BalanceResult",
     "Certificate",
     "Comparison",
@@ -63,6 +65,7 @@ __all__ = [
     "Discontinuity",
     "ExactTest",
     "GroupSequentialBounds",
+    "Looks",
     "MatchingResult",
     "Mean",
     "Metric",
@@ -70,6 +73,7 @@ __all__ = [
     "ObservationalResult",
     "PanelResult",
     "Proportion",
+    "Quantile",
     "Ratio",
     "RosenbaumBounds",
     "SampleRatioTest",

@@ -10,7 +10,7 @@ import narwhals as nw
 import numpy as np
 from scipy import stats
 
-from loyalty_research.comparison.metrics import Proportion, Ratio
+from loyalty_research.comparison.metrics import Proportion, Quantile, Ratio
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Result, Row
 from loyalty_research.i18n import message, number, percent
@@ -274,7 +274,7 @@ def a_a_certificate(
         seed: Of the draws.
 
     Returns:
-        The false-positive rate of every metric with its Wilson interval over the splits.
+        The false-positive rate of every metric but quantiles, with its Wilson interval over the splits.
 
     Raises:
         ArgumentError: When an option is out of range.
@@ -304,7 +304,10 @@ def a_a_certificate(
     for name, value in (("buckets", buckets), ("splits", splits)):
         if not (isinstance(value, int) and value >= _LEAST_BUCKETS):
             raise ArgumentError(f"{name} must be a whole number of at least {_LEAST_BUCKETS}; got {value!r}")
-    metrics = tuple(m.adjusted_for(plan.covariates) for m in plan.metrics)
+    # order statistics are no sums: quantiles cannot be drawn again from buckets
+    metrics = tuple(m.adjusted_for(plan.covariates) for m in plan.metrics if not isinstance(m, Quantile))
+    if not metrics:
+        raise DesignError("a certificate is for means, proportions and ratios; the plan has quantiles only")
     moments = arm_moments(
         _hashed(table, key, buckets), metrics, arm=_BUCKET, strata=plan.strata, cluster=plan.cluster
     )

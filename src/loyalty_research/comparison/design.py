@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import narwhals as nw
 
 from loyalty_research.comparison.encouragement import analyse_encouragement
-from loyalty_research.comparison.metrics import Metric
+from loyalty_research.comparison.metrics import Metric, Quantile
 from loyalty_research.comparison.observational import analyse_observational
 from loyalty_research.comparison.panel import analyse_panel
 from loyalty_research.comparison.randomised import analyse_randomised
 from loyalty_research.comparison.threshold import analyse_threshold
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import check_level
+from loyalty_research.stats.multiplicity import MULTIPLICITY_METHODS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from loyalty_research.comparison.looks import Anytime, Looks
     from loyalty_research.comparison.result import ComparisonResult
 
 __all__ = ["DESIGNS", "Comparison"]
@@ -47,6 +49,7 @@ _OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "strata": _CHANCE,
     "received": ("encouragement",),
     "placebo": ("observational",),
+    "looks": ("randomised",),
     "period": ("panel",),
     "cutoff": ("threshold",),
     "bandwidth": ("threshold",),
@@ -62,7 +65,7 @@ class Comparison:
     """Compare groups of units by the estimator that fits how the groups came about.
 
     Args:
-        metrics: One or more of :class:`Mean`, :class:`Proportion` and :class:`Ratio`.
+        metrics: One or more of :class:`Mean`, :class:`Proportion`, :class:`Ratio` and :class:`Quantile`.
         design: How the groups came about; there is no default, since nothing in the data says it.
         assignment: Column with the arm or group; under ``"threshold"`` the column the line is drawn in;
             under ``"panel"`` the first period under treatment, missing for units never treated.
@@ -77,12 +80,17 @@ class Comparison:
         cluster: Column of the groups that were assigned, or that vary, as a whole.
         placebo: Column with an outcome from before; the estimator is run on it, and should find
             nothing. Observational only; taken out of the covariates for that run.
+        looks: :class:`Looks` planned before (Lan-DeMets bounds) or :class:`Anytime` (confidence
+            sequences), when data are looked at more than once. Randomised only.
+        adjust: How p-values of a family are adjusted for one another: ``"holm"``, ``"hochberg"``,
+            ``"benjamini-hochberg"`` or ``"bonferroni"``. Designs with chance only.
         period: Column with the period of each row. Panel only.
         cutoff: Where the line is; units at or above it are on the upper side. Threshold only.
         bandwidth: Units farther from the line weigh nothing; chosen by mean squared error when
             None. Threshold only.
         donut: Units nearer to the line than this are left out. Threshold only.
         level: Coverage the intervals aim at.
+        seed: Of the draws behind quantiles and simultaneous bands.
 
     Raises:
         ArgumentError: When an option is out of range.
@@ -113,11 +121,14 @@ class Comparison:
         strata: str | Sequence[str] | None = None,
         cluster: str | None = None,
         placebo: str | None = None,
+        looks: Looks | Anytime | None = None,
+        adjust: str = "holm",
         period: str | None = None,
         cutoff: float | None = None,
         bandwidth: float | None = None,
         donut: float = 0.0,
         level: float = 0.95,
+        seed: int = 0,
     ) -> None:
         if design is None:
             raise DesignError(
@@ -127,13 +138,14 @@ class Comparison:
             raise DesignError(f"unknown design {design!r}; the designs are {_designs()}")
         self.metrics: tuple[Metric, ...] = (metrics,) if isinstance(metrics, Metric) else tuple(metrics)
         if not self.metrics or not all(isinstance(m, Metric) for m in self.metrics):
-            raise ArgumentError("metrics are one or more of Mean, Proportion and Ratio")
+            raise ArgumentError("metrics are one or more of Mean, Proportion, Ratio and Quantile")
         self.design = str(design)
         self.assignment, self.control, self.unit, self.received = assignment, control, unit, received
         self.covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
         self.strata = strata if isinstance(strata, str) else tuple(strata) if strata else None
         self.ratio, self.cluster, self.placebo = ratio, cluster, placebo
         self.period, self.cutoff, self.bandwidth, self.donut = period, cutoff, bandwidth, donut
+        self.looks, self.adjust, self.seed = looks, adjust, seed
         self.level = check_level(level)
         self._check_options()
 
@@ -155,6 +167,11 @@ class Comparison:
                 raise DesignError(
                     f"{name}= belongs to design={' or '.join(map(repr, designs))}, not to {self.design!r}"
                 )
+        if self.adjust not in MULTIPLICITY_METHODS:
+            raise ArgumentError(f"adjust is one of {', '.join(MULTIPLICITY_METHODS)}; got {self.adjust!r}")
+        ordered = [m.label for m in self.metrics if isinstance(m, Quantile)]
+        if ordered and self.design != "randomised":
+            raise DesignError(f"{', '.join(ordered)}: quantiles are compared under design='randomised' only")
         self._check_needs()
         columns = [self.assignment, *(m for metric in self.metrics for m in metric.outcomes)]
         both = sorted({*self.covariates} & {*columns, self.received})

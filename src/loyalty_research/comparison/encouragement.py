@@ -456,7 +456,7 @@ def analyse_encouragement(plan: Comparison, table: Any) -> ComparisonResult:
     checks = [sample_ratio_check(moments, planned), *cluster_check(moments), *missing_checks(moments)]
 
     itt = differences(_without_received(moments, metrics), metrics, control, arms, plan.level)
-    adjusted = adjusted_p_values(itt)
+    adjusted = adjusted_p_values(itt, method=plan.adjust)
     naive = {d.metric.label: d for d in _naive(table, plan, metrics, received)}
     pairs = [(m, arm) for m in metrics for arm in arms]
     effects = [effect_of_joining(m, moments, arm, control, received, plan.level) for m, arm in pairs]

@@ -1,4 +1,4 @@
-"""Declarations of what is compared: means, proportions and ratios of sums."""
+"""Declarations of what is compared: means, proportions, ratios of sums and quantiles."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from loyalty_research.errors import ArgumentError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["FORMS", "Mean", "Metric", "Proportion", "Ratio", "parse_metric"]
+__all__ = ["FORMS", "Mean", "Metric", "Proportion", "Quantile", "Ratio", "parse_metric"]
 
-FORMS = ("mean:COLUMN", "proportion:COLUMN", "ratio:NUMERATOR/DENOMINATOR")
+FORMS = ("mean:COLUMN", "proportion:COLUMN", "ratio:NUMERATOR/DENOMINATOR", "quantile:COLUMN, q=0.5")
 """What :func:`parse_metric` reads; options may follow, such as ``, cap=0.99, role=secondary``."""
 
 _DIRECTIONS = ("up", "down")
@@ -32,6 +32,9 @@ class Metric:
         margin: Largest loss that still counts as no worse, positive, in the metric's units.
         role: ``"primary"`` (decides; adjusted together), ``"secondary"`` (explores) or
             ``"guardrail"`` (must not get worse).
+        equivalence: Whether to ask if the difference lies within plus and minus ``margin``.
+        family: Name of the family whose p-values are adjusted together; primary metrics form one
+            when None, other metrics are left as they are.
         name: What tables call it; the column names by default.
         unit: Currency code or word such as ``"days"`` for sentences; None for plain numbers.
     """
@@ -41,6 +44,8 @@ class Metric:
     direction: Literal["up", "down"] = "up"
     margin: float | None = None
     role: Literal["primary", "secondary", "guardrail"] = "primary"
+    equivalence: bool = False
+    family: str | None = None
     name: str | None = None
     unit: str | None = None
 
@@ -62,13 +67,17 @@ class Metric:
             raise ArgumentError(
                 f"{self.label}: margin is a positive loss that is tolerated; got {self.margin!r}"
             )
+        if self.equivalence and self.margin is None:
+            raise ArgumentError(
+                f"{self.label}: equivalence=True needs margin=, the difference that is tolerated"
+            )
         if self.role not in _ROLES:
             raise ArgumentError(f"{self.label}: role is one of {', '.join(_ROLES)}; got {self.role!r}")
 
     @property
     def outcomes(self) -> tuple[str, ...]:
         """Columns that define the metric."""
-        raise TypeError(f"{type(self).__name__} declares no outcome: use Mean, Proportion or Ratio")
+        raise TypeError(f"{type(self).__name__} declares no outcome: use Mean, Proportion, Ratio or Quantile")
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -182,23 +191,78 @@ class Ratio(Metric):
         return ("finite", "nonnegative")
 
 
+@dataclass(frozen=True, slots=True)
+class Quantile(Metric):
+    """Quantile of a column over units, such as the median spend.
+
+    Only randomised designs compare quantiles, without covariates, strata or clusters; the column is
+    fetched, since order statistics are no sums.
+
+    Attributes:
+        column: Numeric column; missing values are left out and counted.
+        q: Which quantile, a fraction.
+
+    Examples:
+        >>> Quantile("spend", q=0.9).label
+        'spend, quantile 0.9'
+    """
+
+    column: str = field(kw_only=False)
+    q: float = field(default=0.5, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Refuse what a quantile cannot have."""
+        Metric.__post_init__(self)
+        if not 0 < self.q < 1:
+            raise ArgumentError(f"{self.label}: q is a fraction between 0 and 1; got {self.q!r}")
+        if self.cap is not None or self.covariates:
+            raise ArgumentError(f"{self.label}: a quantile takes no cap and no covariates")
+
+    @property
+    def outcomes(self) -> tuple[str, ...]:
+        """The column."""
+        return (self.column,)
+
+    @property
+    def label(self) -> str:
+        """Name of the metric."""
+        return self.name or f"{self.column}, quantile {self.q:g}"
+
+    def adjusted_for(self, covariates: tuple[str, ...]) -> Metric:
+        """Return the metric as it is: covariates of the plan do not apply."""
+        del covariates
+        return self
+
+
 def _option(text: str, name: str, value: str) -> Any:
-    convert: dict[str, Callable[[str], Any]] = {"cap": float, "margin": float}
+    convert: dict[str, Callable[[str], Any]] = {
+        "cap": float,
+        "margin": float,
+        "q": float,
+        "equivalence": _yes_or_no,
+    }
     known = {f.name for f in fields(Metric)} - {"covariates"}
+    if text.strip().startswith("quantile"):
+        known |= {"q"}
     if name not in known:
         raise ArgumentError(f"{text!r}: unknown option {name!r}; options are {', '.join(sorted(known))}")
     try:
         return convert.get(name, str)(value)
-    except ValueError:
-        raise ArgumentError(f"{text!r}: {name} must be a number; got {value!r}") from None
+    except (ValueError, KeyError):
+        kind = "true or false" if name == "equivalence" else "a number"
+        raise ArgumentError(f"{text!r}: {name} must be {kind}; got {value!r}") from None
+
+
+def _yes_or_no(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
 
 
 def parse_metric(text: str, *, covariates: tuple[str, ...] = ()) -> Metric:
     """Read a metric from text, as notebooks and the command line give it.
 
     Args:
-        text: ``"mean:spend"``, ``"proportion:converted"`` or ``"ratio:spend/orders"``; options may
-            follow after commas, such as ``"mean:spend, cap=0.99, role=secondary"``.
+        text: ``"mean:spend"``, ``"proportion:converted"``, ``"ratio:spend/orders"`` or
+            ``"quantile:spend, q=0.9"``; options may follow after commas, such as ``"mean:spend, cap=0.99, role=secondary"``.
         covariates: Pre-period columns to adjust for.
 
     Returns:
@@ -214,9 +278,10 @@ def parse_metric(text: str, *, covariates: tuple[str, ...] = ()) -> Metric:
     head, *options = (part.strip() for part in text.split(","))
     kind, colon, columns = (part.strip() for part in head.partition(":"))
     parts = [part.strip() for part in columns.split("/")] if kind == "ratio" else [columns]
-    makers: dict[str, tuple[type[Mean | Proportion | Ratio], int]] = {
+    makers: dict[str, tuple[type[Mean | Proportion | Quantile | Ratio], int]] = {
         "mean": (Mean, 1),
         "proportion": (Proportion, 1),
+        "quantile": (Quantile, 1),
         "ratio": (Ratio, 2),
     }
     if kind not in makers or not colon or len(parts) != makers[kind][1] or not all(parts):

@@ -478,6 +478,7 @@ def analyse_panel(plan: Comparison, table: Any) -> PanelResult:
             first_treated=plan.assignment,
             cluster=plan.cluster,
             level=plan.level,
+            seed=plan.seed,
             metric=metric.label,
             shown_unit=metric.shown_unit,
         )

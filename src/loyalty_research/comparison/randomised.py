@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from scipy import stats
@@ -25,7 +25,9 @@ from loyalty_research.comparison._contrasts import (
     ratio_of_first_two,
     t_limits,
 )
-from loyalty_research.comparison.metrics import Proportion, Ratio
+from loyalty_research.comparison.looks import Looks
+from loyalty_research.comparison.metrics import Mean, Proportion, Quantile, Ratio
+from loyalty_research.comparison.quantiles import outcomes_by_arm, quantile_difference
 from loyalty_research.comparison.result import (
     ComparisonResult,
     Statement,
@@ -35,7 +37,7 @@ from loyalty_research.comparison.result import (
     shown,
     slug,
 )
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message
 from loyalty_research.stats.multiplicity import adjust_p_values
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.comparison._contrasts import ArmMeans, Contrast
     from loyalty_research.comparison.design import Comparison
+    from loyalty_research.comparison.looks import Anytime
     from loyalty_research.comparison.metrics import Metric
     from loyalty_research.summaries import ArmMoments, MetricMoments
 
@@ -66,6 +69,7 @@ class Difference:
         relative: Difference over control with Fieller limits; NaN where control is not clearly positive.
         nulls: Units of both arms left out because the outcome is missing.
         standard_error: Of the difference.
+        inner: Limits at twice the error, those that equivalence is judged by.
     """
 
     metric: Metric
@@ -76,6 +80,12 @@ class Difference:
     relative: tuple[float, float, float]
     nulls: int
     standard_error: float
+    inner: tuple[float, float]
+
+
+def _inner(level: float) -> float:
+    """Return the level whose two-sided interval holds two one-sided tests (Schuirmann 1987)."""
+    return max(2 * level - 1, 1e-9)
 
 
 def _relative(c: Contrast, critical: float) -> tuple[float, float, float]:
@@ -130,6 +140,7 @@ def _counted(metric: Metric, cells: MetricMoments, arm: str, control: str, level
     if sum(hits) in (0, one.n + zero.n):
         raise _no_variation(metric)
     estimate = difference_in_proportions(hits[0], one.n, hits[1], zero.n, method="newcombe", level=level)
+    inner = difference_in_proportions(hits[0], one.n, hits[1], zero.n, method="newcombe", level=_inner(level))
     variances = [rate * (1 - rate) / c.n for rate, c in zip(rates, (one, zero), strict=True)]
     relative = (math.nan, math.nan, math.nan)
     if hits[1]:
@@ -143,7 +154,15 @@ def _counted(metric: Metric, cells: MetricMoments, arm: str, control: str, level
         )
         relative = (estimate.value / rates[1], low, high)
     return Difference(
-        metric, arm, estimate, rates[0], rates[1], relative, one.nulls + zero.nulls, math.sqrt(sum(variances))
+        metric,
+        arm,
+        estimate,
+        rates[0],
+        rates[1],
+        relative,
+        one.nulls + zero.nulls,
+        math.sqrt(sum(variances)),
+        (inner.low, inner.high),
     )
 
 
@@ -165,7 +184,41 @@ def _modelled(metric: Metric, moments: ArmMoments, arm: str, control: str, level
     )
     nulls = sum(cell.nulls for (a, _), cell in cells.cells.items() if a in (arm, control))
     relative = _relative(c, float(stats.t.isf((1 - level) / 2, dof)))
-    return Difference(metric, arm, estimate, float(c.treated[0]), float(c.control[0]), relative, nulls, error)
+    inner = t_limits(estimate.value, error, dof, _inner(level))[:2]
+    return Difference(
+        metric, arm, estimate, float(c.treated[0]), float(c.control[0]), relative, nulls, error, inner
+    )
+
+
+def _ordered(
+    plan: Comparison, table: Any, metric: Quantile, control: str, arms: Sequence[str], level: float
+) -> list[Difference]:
+    """Compare a quantile of every arm with control's."""
+    if plan.strata is not None or plan.cluster is not None:
+        raise DesignError(f"{metric.label}: quantiles take no strata= and no cluster=; compare means there")
+    by_arm = outcomes_by_arm(table, metric, plan.assignment)
+    out = []
+    for arm in arms:
+        (one, lost_one), (zero, lost_zero) = by_arm[arm], by_arm[control]
+        found, inner = (
+            quantile_difference(one, zero, q=metric.q, level=at, seed=plan.seed, unit=metric.shown_unit)
+            for at in (level, _inner(level))
+        )
+        estimate, treated, base, error = found
+        out.append(
+            Difference(
+                metric,
+                arm,
+                estimate,
+                treated,
+                base,
+                (estimate.value / base if base > 0 else math.nan, math.nan, math.nan),
+                lost_one + lost_zero,
+                error,
+                (inner[0].low, inner[0].high),
+            )
+        )
+    return out
 
 
 def differences(
@@ -184,15 +237,26 @@ def differences(
     return out
 
 
-def adjusted_p_values(found: Sequence[Difference]) -> list[float]:
-    """Return Holm-adjusted p-values over all primary metrics and arms; NaN for the other roles."""
-    primary = [i for i, d in enumerate(found) if d.metric.role == "primary"]
-    given = [found[i].estimate.p_value for i in primary]
-    values = adjust_p_values([1.0 if p is None else p for p in given], method="holm")
+def adjusted_p_values(found: Sequence[Difference], *, method: str = "holm") -> list[float]:
+    """Adjust p-values within each family over metrics and arms; NaN for metrics of no family."""
+    families: dict[str, list[int]] = {}
+    for i, d in enumerate(found):
+        if d.metric.family is not None or d.metric.role == "primary":
+            families.setdefault(d.metric.family or "", []).append(i)
     out = [math.nan] * len(found)
-    for i, value in zip(primary, values, strict=True):
-        out[i] = float(value)
+    for places in families.values():
+        given = [found[i].estimate.p_value for i in places]
+        values = adjust_p_values([1.0 if p is None else p for p in given], method=method)
+        for i, value in zip(places, values, strict=True):
+            out[i] = float(value)
     return out
+
+
+def equivalent(d: Difference) -> bool | None:
+    """Return whether two one-sided tests hold the difference within the margin; None unless asked."""
+    if not d.metric.equivalence or d.metric.margin is None:
+        return None
+    return -d.metric.margin < d.inner[0] and d.inner[1] < d.metric.margin
 
 
 def no_worse(d: Difference) -> bool | None:
@@ -222,6 +286,8 @@ def _row(d: Difference, adjusted: float, control: str, estimand: str) -> Row:
     }
     if d.metric.margin is not None:
         extra["margin"], extra["no_worse"] = d.metric.margin, no_worse(d)
+    if d.metric.equivalence:
+        extra["equivalent"] = equivalent(d)
     return Row(d.metric.label, d.estimate, f"{d.arm} v {control}", estimand, extra)
 
 
@@ -264,12 +330,77 @@ def _sentence(d: Difference, adjusted: float, control: str) -> str:
     return text
 
 
+def _equivalence_statement(d: Difference, *, same: bool) -> Statement:
+    e, unit = d.estimate, d.metric.shown_unit
+    words = {
+        "metric": capital(d.metric.label),
+        "arm": d.arm,
+        "margin": change(Estimate(d.metric.margin or 0.0, 0, 0, e.level, "", 0, unit)),
+        "interval": change_interval(
+            replace(e, low=d.inner[0], high=d.inner[1], level=round(_inner(e.level), 12))
+        ),
+    }
+    if same:
+        text = message(
+            "{metric} in “{arm}” differs from control by less than the tolerated {margin} either way ({interval}).",
+            **words,
+        )
+    else:
+        text = message(
+            "{metric} in “{arm}” may differ from control by more than the tolerated {margin} ({interval}).",
+            **words,
+        )
+    return Statement(slug(f"{d.metric.label} {d.arm} equivalence"), text, e)
+
+
+def _looked_at(d: Difference, looks: Looks | Anytime, level: float) -> Difference:
+    """Widen the interval and raise the p-value to what several looks allow."""
+    e = d.estimate
+    method = f"{e.method}, {looks.method}"
+    if isinstance(looks, Looks):
+        # limits are at the bound of this look already
+        p = None if e.p_value is None else looks.p_value(e.p_value)
+        return replace(d, estimate=replace(e, level=level, method=method, p_value=p))
+    half = looks.half_width(d.standard_error, e.n, level)
+    wide = looks.half_width(d.standard_error, e.n, _inner(level))
+    p = looks.p_value(e.value, d.standard_error, e.n, level)
+    relative = (d.relative[0], math.nan, math.nan)
+    return replace(
+        d,
+        estimate=replace(e, low=e.value - half, high=e.value + half, method=method, p_value=p),
+        relative=relative,
+        inner=(e.value - wide, e.value + wide),
+    )
+
+
+def _compared(
+    plan: Comparison,
+    table: Any,
+    moments: ArmMoments,
+    metrics: Sequence[Metric],
+    control: str,
+    arms: Sequence[str],
+) -> list[Difference]:
+    """Compare every metric of every arm with control, at the level this look allows."""
+    looks = plan.looks
+    level = 1 - looks.alpha(1 - plan.level) if isinstance(looks, Looks) else plan.level
+    out: list[Difference] = []
+    for metric in metrics:
+        if isinstance(metric, Quantile):
+            out += _ordered(plan, table, metric, control, arms, level)
+        else:
+            out += differences(moments, [metric], control, arms, level)
+    return out if looks is None else [_looked_at(d, looks, plan.level) for d in out]
+
+
 def margin_sentences(found: Sequence[Difference]) -> list[Statement]:
     """Return a sentence for each margin, and for each guardrail that got worse."""
     out = []
     for d in found:
-        within = no_worse(d)
-        if within is not None:
+        within, same = no_worse(d), equivalent(d)
+        if same is not None:
+            out.append(_equivalence_statement(d, same=same))
+        elif within is not None:
             margin = change(
                 Estimate(d.metric.margin or 0.0, 0, 0, d.estimate.level, "", 0, d.metric.shown_unit)
             )
@@ -311,13 +442,19 @@ def analyse_randomised(plan: Comparison, table: Any) -> ComparisonResult:
     """Compare randomised arms; see :class:`loyalty_research.comparison.Comparison`."""
     metrics = tuple(m.adjusted_for(plan.covariates) for m in plan.metrics)
     need_primary(metrics)
-    moments = arm_moments(table, metrics, arm=plan.assignment, strata=plan.strata, cluster=plan.cluster)
+    # of a quantile's column only sizes and missing values come from moments
+    summed = [Mean(m.column, name=m.label) if isinstance(m, Quantile) else m for m in metrics]
+    moments = arm_moments(table, summed, arm=plan.assignment, strata=plan.strata, cluster=plan.cluster)
     control, arms = treated_arms(moments, plan.control, plan.assignment)
     sizes = arm_counts(moments)
     planned = planned_ratio(plan.ratio, control, arms, sizes)
     checks = [sample_ratio_check(moments, planned), *cluster_check(moments), *missing_checks(moments)]
-    found = differences(moments, metrics, control, arms, plan.level)
-    adjusted = adjusted_p_values(found)
+    if isinstance(plan.looks, Looks):
+        checks.append(plan.looks.check(1 - plan.level))
+    elif plan.looks is not None:
+        checks.append(plan.looks.check(sum(sizes.values())))
+    found = _compared(plan, table, moments, metrics, control, arms)
+    adjusted = adjusted_p_values(found, method=plan.adjust)
     rows = tuple(_row(d, p, control, "ITT") for d, p in zip(found, adjusted, strict=True))
     statements = [
         Statement(slug(f"{d.metric.label} {d.arm}"), _sentence(d, p, control), d.estimate)
