@@ -1,5 +1,7 @@
 """Fine-Gray regression against R and its own limits."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -148,3 +150,19 @@ def test_bad_input_is_refused(bmt, small):
     twice = ChurnData.from_durations(small, duration="stop", event="cause", strata="g")
     with pytest.raises(ArgumentError, match="stratified already"):
         fine_gray(twice, cause=1, covariates=["x"], strata="g")
+
+
+def test_mgus2_equals_r_with_every_kind_of_error(oracle):
+    case = oracle("mgus2_fine_gray_age_sex")
+    data = ChurnData.from_durations(pd.DataFrame(case["inputs"]), unit="months")
+    found = fine_gray(data, cause=1, covariates=["age", "male"])
+    # R's default takes the rows of the expanded table as units, which customers are not
+    spread = found.model.state.data
+    rows = CoxPH().fit(replace(spread, cluster=np.arange(len(spread.stop))), covariates=["age", "male"])
+    for key, values in {
+        "coef": found.params_,
+        "naive": found.naive_standard_errors_,
+        "customers": found.standard_errors_,
+        "rows": rows.standard_errors_,
+    }.items():
+        np.testing.assert_allclose(values, case["expected"][key], rtol=0, atol=case["tolerance"])
