@@ -54,22 +54,24 @@ class LikelihoodRatioTest(Result):
         )
 
     def _verdict(self) -> str:
-        figures = {
-            "added": ", ".join(self.added),
-            "statistic": number(self.statistic, digits=2),
-            "degrees": self.degrees_of_freedom,
-            "p": number(self.p_value, digits=3) if self.p_value >= 0.001 else message("below 0.001"),
-        }
+        added, statistic = ", ".join(self.added), number(self.statistic, digits=2)
+        p = number(self.p_value, digits=3) if self.p_value >= 0.001 else message("below 0.001")
         if self.p_value < 0.05:
             return message(
                 "The data speak for {added}: chi-squared {statistic} on {degrees} degrees of freedom, p {p}. How "
                 "large the effect is, the coefficients say, not this test.",
-                **figures,
+                added=added,
+                statistic=statistic,
+                degrees=self.degrees_of_freedom,
+                p=p,
             )
         return message(
             "The data do not show that {added} is needed: chi-squared {statistic} on {degrees} degrees of "
             "freedom, p {p}. That is no proof that it has no effect.",
-            **figures,
+            added=added,
+            statistic=statistic,
+            degrees=self.degrees_of_freedom,
+            p=p,
         )
 
 
