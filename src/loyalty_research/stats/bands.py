@@ -26,7 +26,7 @@ __all__ = ["BandKind", "band_reach", "equal_precision_critical", "hall_wellner_c
 BandKind = Literal["equal-precision", "hall-wellner"]
 
 _TERMS = 48
-_NODES = 96
+_NODES = 48
 
 
 def hall_wellner_critical(low: float, high: float, *, level: float = 0.95) -> float:
