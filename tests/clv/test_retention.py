@@ -88,6 +88,8 @@ def test_the_model_is_asked_the_same_question(sample, spend, kind):
         customer_lifetime_value(value.models[0], spend, sample, horizon=None, annual_discount_rate=0.1)
     )
     assert later.gain.value > found.gain.value
+    assert later.gain.value == pytest.approx(found.gain_ever, rel=1e-6)
+    assert "Over all the future the model says" in found.verdict()
     assert later.retention.value == pytest.approx(found.retention.value)
     assert "points more stayed" in found.verdict()
     assert found.to_frame()["group"].isna().all()

@@ -72,7 +72,7 @@ def test_portraits_show_the_model_that_values(done):
     assert history.curve["time"].iloc[-1] == pytest.approx(max(done.summary["T"].max(), 8 * pace))
     assert done.expectations().ahead == 26
     longest = done.summary["T"].max()
-    assert done.expectations().T == longest
+    assert done.expectations().grid.columns[-1] == longest
 
 
 def test_a_model_that_holds_is_not_marked(draw_orders):

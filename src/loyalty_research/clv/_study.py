@@ -485,7 +485,7 @@ def _alternatives(
                 "bias": accuracies[name].bias.value if known else np.nan,
                 "revenue_bias": revenue[2].value if revenue else np.nan,
                 "error": accuracies[name].rmse[0] if known else np.nan,
-                "total": values[name].total.value if known else np.nan,
+                "total": float(values[name].expected_value.sum()) if known else np.nan,
                 "note": failed.get(name, ""),
             }
         )

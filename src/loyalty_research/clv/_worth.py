@@ -89,6 +89,12 @@ class Worth:
             return self.model.core.live(own, x, T, use)
         return self.model.core.conditional(own, x, recency, T, use)
 
+    def alive(self, parameters: Array) -> Array:
+        """Return P(alive) of each history, shape (g,)."""
+        own = self.model.row_parameters(parameters[: len(self.model.names)], self.rows[3:])
+        x, recency, T = self.rows[:3]
+        return np.asarray(self.model.core.alive(own, x, recency, T), dtype=float)
+
     def spend(self, parameters: Array) -> Array:
         """Return each customer's expected spend per purchase, shape (n,)."""
         x = self.rows[0][self.where]

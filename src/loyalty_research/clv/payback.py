@@ -14,7 +14,7 @@ from loyalty_research.clv._kinds import require_continuous
 from loyalty_research.clv.programme import check_cost
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate, Result, Row
-from loyalty_research.i18n import message, number
+from loyalty_research.i18n import message, number, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -83,7 +83,13 @@ class AcquisitionPayback(Result):
                 low=number(self.payback.low, digits=1),
                 longest=self.longest_months,
             )
-        return message("{said} ({interval}).", said=said, interval=self.payback.interval())
+        return message(
+            "{said} ({level} interval {low} to {high}).",
+            said=said,
+            level=percent(self.payback.level, digits=0),
+            low=number(self.payback.low, digits=1),
+            high=number(self.payback.high, digits=1),
+        )
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw cumulative expected margin with its band, and the cost."""

@@ -161,8 +161,9 @@ def value_at_churn(
     cells = value.worth.cells(codes, count)
 
     def measures(at: Array) -> Array:
-        expected = value.worth.sums(at, cells)
-        stayed = value.worth.sums(at, cells, value.worth.ahead(at, stayed=True))
+        ahead = value.worth.ahead(at, stayed=True)
+        expected = value.worth.sums(at, cells, value.worth.alive(at) * ahead)
+        stayed = value.worth.sums(at, cells, ahead)
         return np.concatenate([expected, stayed, stayed - expected])
 
     found = value.estimates(measures, [*sizes, *sizes, *sizes])
@@ -216,8 +217,8 @@ class MembersLost(Result):
     def _verdict(self) -> str:
         said = message(
             "{gone} members left in the {days} days before the end, against {members} who stayed. They would bring "
-            "{lost} more than they now will had all of them stayed customers ({interval}): an upper bound, since "
-            "who cancels is seldom a good customer with a good habit.",
+            "{lost} more than they now will had all of them stayed customers ({interval}). That is an upper bound: "
+            "some would have stopped buying as members too.",
             gone=f"{self.gone:,}",
             days=f"{self.days:,}",
             members=f"{self.members:,}",
@@ -283,8 +284,9 @@ def members_lost(
     cells = value.worth.cells(gone, 2)
 
     def measures(at: Array) -> Array:
-        expected = value.worth.sums(at, cells)[1]
-        stayed = value.worth.sums(at, cells, value.worth.ahead(at, stayed=True))[1]
+        ahead = value.worth.ahead(at, stayed=True)
+        expected = value.worth.sums(at, cells, value.worth.alive(at) * ahead)[1]
+        stayed = value.worth.sums(at, cells, ahead)[1]
         return np.array([expected, stayed - expected])
 
     remaining, lost = value.estimates(measures, [count, count])

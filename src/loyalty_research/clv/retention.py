@@ -118,6 +118,7 @@ class RetentionSensitivity(Result):
         points: Rise looked at.
         kept: Share of departures that still happen when retention has risen.
         gain: Gain in expected value of today's customers, a fraction.
+        gain_ever: The same over all the future, NaN where nothing is discounted.
         formula: Gain by the formula at the same retention, NaN where it has none.
         horizon: Length of time ahead in ``unit``, or None.
         unit: ``"D"`` or ``"W"``.
@@ -130,6 +131,7 @@ class RetentionSensitivity(Result):
     points: float
     kept: float
     gain: Estimate
+    gain_ever: float
     formula: float
     horizon: float | None
     unit: str
@@ -144,20 +146,25 @@ class RetentionSensitivity(Result):
         yield Row("gain in value", plain, estimand=message("(1 + d - r)/(1 + d - r - points) - 1"))
 
     def _verdict(self) -> str:
+        word = message("weeks") if self.unit == "W" else message("days")
         said = message(
             "Of what customers still there buy now, {retention} will still be bought in a year. If {points} points "
-            "more stayed, today's customers would be worth {gain} more ({interval}).",
+            "more stayed, today's customers would be worth {gain} more {ahead} ({interval}).",
             retention=self.retention.format(),
             points=number(100 * self.points, digits=0 if round(100 * self.points, 9) % 1 == 0 else 1),
             gain=self.gain.format(),
+            ahead=message("over all the future")
+            if self.horizon is None
+            else message("over the next {length} {unit}", length=f"{self.horizon:g}", unit=word),
             interval=self.gain.interval(),
         )
-        if math.isnan(self.formula):
+        if math.isnan(self.formula) or math.isnan(self.gain_ever):
             return said
         return message(
-            "{said} The usual formula, which looks at all the future and at customers who are all alike, "
-            "says {formula}.",
+            "{said} Over all the future the model says {ever}; the usual formula, which takes customers to be all "
+            "alike, says {formula}.",
             said=said,
+            ever=percent(self.gain_ever),
             formula=percent(self.formula),
         )
 
@@ -213,7 +220,7 @@ def retention_sensitivity(value: LifetimeValue, *, points: float = 0.05) -> Rete
     size = [len(value.customers)]
     odds = value.estimates(lambda p: np.array([1 / (1 / question.retention(p) - 1)]), size)[0]
     gain = value.estimates(lambda p: np.array([question.gain(p, points)]), size, unit="fraction")[0]
-    rises = [r for r in points * np.array([0.2, 0.4, 0.6, 0.8, 1, 1.5, 2]) if now + r < 1]
+    rises = [r for r in points * np.array([0.4, 1, 1.5, 2]) if now + r < 1]
     rate = value.annual_discount_rate
     curve = pd.DataFrame(
         [(0.0, 0.0, 0.0), *((r, question.gain(at, r), _formula(now, rate, r)) for r in rises)],
@@ -224,6 +231,7 @@ def retention_sensitivity(value: LifetimeValue, *, points: float = 0.05) -> Rete
         points=float(points),
         kept=question.kept(at, points),
         gain=gain,
+        gain_ever=question.gain_ever(at, points),
         formula=_formula(now, rate, points),
         horizon=value.horizon,
         unit=value.unit,
@@ -243,6 +251,19 @@ def _formula(retention: float, rate: float, points: float) -> float:
     return float(frame.to_numpy()[0, 0])
 
 
+def _chord(function: Callable[[float], float], start: float, slope: float) -> float | None:
+    """Return a root near ``start`` by steps of one slope, None where these do not lead to it."""
+    at = start
+    for _ in range(8):
+        step = function(at) / slope
+        at -= step
+        if not 0 < at <= 1:
+            return None
+        if abs(step) < 1e-10:
+            return at
+    return None
+
+
 class _Thinning:
     """Value and retention of all customers when a share of departures no longer happens.
 
@@ -257,8 +278,11 @@ class _Thinning:
         self._worth = value.worth
         self._cells = value.worth.cells(np.zeros(len(value.customers)), 1)
         self._year = YEAR[value.unit]
+        self._rate = value.annual_discount_rate
         x, _, T, *traits = value.worth.rows
         first, self._where = group_rows(x, T, *traits)
+        # where the answer for nearby parameters lies, and the slope there
+        self._near: dict[float, tuple[float, float]] = {}
         self._x, self._T, *self._traits = (part[first] for part in (x, T, *traits))
 
     def _live(self, at: Array) -> Callable[[Discounting], float]:
@@ -293,13 +317,32 @@ class _Thinning:
 
         today = self._flow(spend, 0.0)
         goal = min(self._flow(spend, self._year) / today + points, 1 - 1e-6)
-        return float(
-            brentq(lambda c: self._flow(spend, c * self._year) / today - goal, 1e-9, 1.0, xtol=1e-12)
-        )
+
+        def excess(kept: float) -> float:
+            return self._flow(spend, kept * self._year) / today - goal
+
+        near = self._near.get(points)
+        if near is not None:
+            found = _chord(excess, *near)
+            if found is not None:
+                return found
+        found = float(brentq(excess, 1e-9, 1.0, xtol=1e-10))
+        if near is None:
+            step = 1e-4 * found
+            self._near[points] = (found, (excess(found + step) - excess(found - step)) / (2 * step))
+        return found
 
     def gain(self, at: Array, points: float) -> float:
         """Return the gain in value, a fraction."""
+        return self._gain(at, points, self._worth.panels)
+
+    def gain_ever(self, at: Array, points: float) -> float:
+        """Return the gain in value over all the future; NaN where nothing is discounted."""
+        rate = self._rate
+        endless = Discounting((0.0, math.inf), np.ones(1), math.log1p(rate) / self._year)
+        return self._gain(at, points, endless) if rate > 0 else math.nan
+
+    def _gain(self, at: Array, points: float, panels: Discounting) -> float:
         spend = self._live(at)
         kept = self._kept(spend, points)
-        panels = self._worth.panels
         return spend(thinned(panels, kept)) / kept / spend(panels) - 1

@@ -76,8 +76,11 @@ class ProgrammeView(Result):
         section = message("The answer")
         found = []
         if self.by_membership is not None and self.by_membership.segments:
-            _, _, mean = self.by_membership.segments[0]
-            words = self.by_membership.verdict()
+            _, _, mean = max(self.by_membership.segments, key=lambda segment: segment[1].value)
+            words = message(
+                "{said} Members chose to join, so a gap between them and others is no effect of the programme.",
+                said=self.by_membership.verdict(),
+            )
             found.append(Finding("value-by-membership", words, mean, "finding", section))
         if self.retention is not None:
             found.append(

@@ -62,12 +62,12 @@ def payback(
             color=SERIES[1],
             fontweight="bold",
         )
+        middle = len(month) // 2
         ax.annotate(
             message("expected margin, with 95% band"),
-            (month[-1], expected[-1]),
-            xytext=(0, -14),
+            (month[middle], low[middle]),
+            xytext=(8, -16),
             textcoords="offset points",
-            ha="right",
             color=SERIES[0],
             fontweight="bold",
         )
