@@ -61,6 +61,14 @@ def test_later_cards_follow_the_weeks_of_the_first():
     assert periods.trials[empty].tolist() == [3]
 
 
+def test_a_card_that_replaces_a_lost_one_is_no_card_after_a_reward():
+    events = two_cards_in_a_row([20], issued=15, first_days=(3,))
+    lost = events.iloc[:1].assign(event="lost", occurred_date=pd.Timestamp("2024-01-13"))
+    x = CardExperiment(pd.concat([events, lost], ignore_index=True), as_of="2024-02-06", control="control")
+    with pytest.raises(DesignError, match="after a reward"):
+        x.post_reward_reset()
+
+
 def test_calendar_bins_add_up_to_the_plain_periods(simulated):
     cards = read_cards(simulated(3, stagger=50), as_of="2024-09-30", control="control")
     plain = card_periods(cards)
@@ -149,7 +157,7 @@ def test_the_paired_gap_is_a_paired_t_test():
 
 def test_one_card_each_has_no_reward_to_look_back_on(simulated):
     x = CardExperiment(simulated(1, per_arm=60), as_of="2024-12-31", control="control")
-    with pytest.raises(DesignError, match="no customer holds a card after a first one"):
+    with pytest.raises(DesignError, match="no customer was issued a card after a reward"):
         x.post_reward_reset()
     assert "Not available" in x.attempt("post_reward_reset").verdict()
     counts = CardExperiment.from_counts({"a": (5, 40), "b": (9, 40)}, control="a")

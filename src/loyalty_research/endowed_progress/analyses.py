@@ -279,7 +279,7 @@ class CardAnalyses:
 
         Raises:
             ArgumentError: On an unknown option.
-            DesignError: When only counts are known, or nobody holds a card after a first one.
+            DesignError: When only counts are known, or nobody was issued a card after a reward.
             ConvergenceError: When the likelihood has no maximum.
 
         Examples:

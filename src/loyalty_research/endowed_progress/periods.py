@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Periods", "Season", "calendar_columns", "card_periods", "check_calendar"]
+__all__ = ["Periods", "Season", "after_reward", "calendar_columns", "card_periods", "check_calendar"]
 
 Season = Literal["harmonic", "month", "week"]
 _THIN = 20
@@ -37,7 +37,7 @@ class Periods:
         trials: Periods spent in the cell.
         visits: Of them with a visit.
         cells: One row per cell: arm (position), required, endowed, stamps (earned so far), later
-            (1 on cards after the first), season (code of the calendar bin, -1 without) and weekday
+            (1 on cards after a reward), season (code of the calendar bin, -1 without) and weekday
             (0 is Monday, -1 without).
         days: Length of a period in days.
         closed: Periods left out since nobody ever came on their weekday.
@@ -90,9 +90,19 @@ def _starts(card: Ints) -> Ints:
     return np.flatnonzero(np.diff(card, prepend=-1) != 0)
 
 
+def after_reward(cards: Cards) -> NDArray[np.bool_]:
+    """Return whether each card was issued after its holder had completed one, shape ``(cards,)``."""
+    customer, issued = (cards.table[c].to_numpy() for c in ("customer", "issued"))
+    earliest = np.full(int(customer.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(earliest, customer, cards.table["completed"].to_numpy())
+    rewarded: NDArray[np.bool_] = (cards.table["cycle"].to_numpy() > 1) & (issued >= earliest[customer])
+    return rewarded
+
+
 def _stretches(cards: Cards, *, days: int, later: bool) -> _Stretches:
     table = cards.table
-    chosen = np.flatnonzero(np.ones(len(table), dtype=bool) if later else table["cycle"].to_numpy() == 1)
+    followed = table["cycle"].to_numpy() == 1
+    chosen = np.flatnonzero(followed | after_reward(cards) if later else followed)
     issued, customer = table["issued"].to_numpy()[chosen], table["customer"].to_numpy()[chosen]
     origin = issued
     if later:
@@ -174,7 +184,8 @@ def card_periods(
     Args:
         cards: Checked cards.
         days: Length of a period.
-        later: Follow later cards too, and add up by holder instead of card.
+        later: Follow cards after a reward too, and add up by holder instead of card; a card that
+            replaces a lost or expired one is left out.
         season: Tell periods apart by the month or the week their middle lies in (``"harmonic"``
             needs weeks).
         weekday: Tell periods of one day apart by weekday; weekdays without a single visit are

@@ -20,7 +20,7 @@ from loyalty_research.endowed_progress._models import (
 )
 from loyalty_research.endowed_progress._outcome import CardResult
 from loyalty_research.endowed_progress.hazard import fit_pooled
-from loyalty_research.endowed_progress.periods import card_periods
+from loyalty_research.endowed_progress.periods import after_reward, card_periods
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Estimate, Row
 from loyalty_research.i18n import message, number, percent
@@ -214,7 +214,8 @@ def _by_cycle(cards: Cards) -> pd.DataFrame:
 def _typical(cards: Cards, *, later: bool) -> tuple[int, int]:
     """Return (required, endowed) of most first cards of the control, or of most later cards."""
     table = cards.table
-    chosen = table["cycle"] > 1 if later else (table["cycle"] == 1) & (table["arm"] == cards.arms[0])
+    first = ((table["cycle"] == 1) & (table["arm"] == cards.arms[0])).to_numpy()
+    chosen = after_reward(cards) if later else first
     sizes = table.loc[chosen, ["required", "endowed"]].value_counts()
     required, endowed = sizes.index[0]
     return int(required), int(endowed)
@@ -309,10 +310,8 @@ def post_reward_reset(
         DesignError: When nobody was issued a card after a reward, or progress does not vary.
         ConvergenceError: When the likelihood has no maximum.
     """
-    if not (cards.table["cycle"] > 1).any():
-        raise DesignError(
-            "no customer holds a card after a first one, so the pace after a reward is not known"
-        )
+    if not after_reward(cards).any():
+        raise DesignError("no customer was issued a card after a reward, so the pace after one is not known")
     periods = card_periods(cards, days=days, later=True, season=season, weekday=weekday)
     if not periods.cells["later"].any():
         raise DesignError(f"no later card was followed for a whole period of {days} days")
@@ -369,7 +368,8 @@ def _of_holder(cards: Cards, cluster: NDArray[np.int64] | None) -> NDArray[np.in
     if cluster is None:
         return None
     customer = cards.table["customer"].to_numpy()
-    of_holder = np.zeros(int(customer.max()) + 1, dtype=np.int64)
+    # a holder whose first card is not in the data is a cluster alone
+    of_holder = np.arange(int(customer.max()) + 1, dtype=np.int64) + int(cluster.max()) + 1
     of_holder[customer[cards.table["cycle"].to_numpy() == 1]] = cluster
     return of_holder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -177,6 +178,11 @@ def chooses_endowed(truth: CardTruth, own: Floats) -> Floats:
 
 def exact_facts(truth: CardTruth) -> dict[str, Any]:
     """Return the exact truths about first cards that go into ``Dataset.truth``."""
+    return dict(_exact_facts(truth))
+
+
+@lru_cache(maxsize=16)
+def _exact_facts(truth: CardTruth) -> dict[str, Any]:
     control, endowed = exact_card(truth, 0), exact_card(truth, truth.endowed_stamps)
     kept = replace(truth, loss=0.0)  # a lost card is censored, so its time is that of a kept one
     days = {given: exact_card(kept, given)["mean_days"] for given in (0, truth.endowed_stamps)}
