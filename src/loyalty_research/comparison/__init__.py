@@ -22,6 +22,7 @@ from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson
 from loyalty_research.comparison.looks import Anytime, Looks
 from loyalty_research.comparison.matching import MatchingResult, matching
 from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Quantile, Ratio, parse_metric
+from loyalty_research.comparison.monitoring import Monitoring, monitor
 from loyalty_research.comparison.observational import ObservationalResult
 from loyalty_research.comparison.pairs import RosenbaumBounds, rosenbaum_bounds
 from loyalty_research.comparison.panel import (
@@ -31,8 +32,10 @@ from loyalty_research.comparison.panel import (
     event_study,
 )
 from loyalty_research.comparison.planning import minimal_detectable_effect, power, sample_size
+from loyalty_research.comparison.posterior import PosteriorResult, posterior
 from loyalty_research.comparison.result import NOT_AN_EFFECT, ComparisonResult, Statement
 from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_ratio_test
+from loyalty_research.comparison.segments import SegmentResult, effects_by_segment
 from loyalty_research.comparison.sensitivity import e_value, robustness_value
 from loyalty_research.comparison.sequential import confidence_sequence
 from loyalty_research.comparison.studies import DESIGNS_OF_A_STUDY, Study, study
@@ -69,14 +72,17 @@ __all__ = [
     "MatchingResult",
     "Mean",
     "Metric",
+    "Monitoring",
     "NoGroupsError",
     "ObservationalResult",
     "PanelResult",
+    "PosteriorResult",
     "Proportion",
     "Quantile",
     "Ratio",
     "RosenbaumBounds",
     "SampleRatioTest",
+    "SegmentResult",
     "Statement",
     "Study",
     "ThresholdResult",
@@ -92,6 +98,7 @@ __all__ = [
     "difference_in_differences",
     "difference_in_proportions",
     "e_value",
+    "effects_by_segment",
     "entropy_balancing",
     "event_study",
     "exact_test",
@@ -100,8 +107,10 @@ __all__ = [
     "inverse_probability_weighting",
     "matching",
     "minimal_detectable_effect",
+    "monitor",
     "overlap_weighting",
     "parse_metric",
+    "posterior",
     "power",
     "regression_discontinuity",
     "robustness_value",

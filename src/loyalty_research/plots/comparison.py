@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike
 
-__all__ = ["discontinuity", "event_study", "forest", "love", "overlap"]
+__all__ = ["discontinuity", "event_study", "forest", "love", "overlap", "sequential_path"]
 
 
 def _left(text: str, width: int = 34) -> str:
@@ -287,6 +287,48 @@ def event_study(
             )
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel(xlabel)
+        axes.set_ylabel(ylabel)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    return axes
+
+
+def sequential_path(
+    units: ArrayLike,
+    value: ArrayLike,
+    fixed: ArrayLike,
+    allowed: ArrayLike,
+    *,
+    ylabel: str = "",
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw an estimate over the looks at it, with the interval of one look and of all looks.
+
+    Args:
+        units: Units seen at each look, shape (m,).
+        value: Estimates, shape (m,).
+        fixed: Limits that hold for a single look, shape (m, 2).
+        allowed: Limits that allow for all looks, shape (m, 2).
+        ylabel: Name of the vertical axis.
+        ax: Axes to draw on; new ones when None.
+    """
+    n, middle = np.asarray(units, dtype=float), np.asarray(value, dtype=float)
+    narrow, wide = np.asarray(fixed, dtype=float), np.asarray(allowed, dtype=float)
+    with style():
+        axes = figure_axes(ax, height=4.0)
+        axes.axhline(0, color=INK, linewidth=1.0)
+        axes.fill_between(n, wide[:, 0], wide[:, 1], color=SERIES[0], alpha=0.18, linewidth=0)
+        for limits, colour, dash, label in (
+            (wide, SERIES[0], "-", message("allowing for all looks")),
+            (narrow, SERIES[1], (0, (4, 2)), message("as if this look were the only one")),
+        ):
+            axes.plot(n, limits[:, 0], color=colour, linestyle=dash, linewidth=1.2, label=label)
+            axes.plot(n, limits[:, 1], color=colour, linestyle=dash, linewidth=1.2)
+        axes.plot(n, middle, color=INK, marker=MARKERS[0], linewidth=1.6)
+        finite = np.concatenate([narrow.ravel(), wide[np.isfinite(wide)]])
+        # the first bounds may lie so far out that nothing else could be seen
+        reach = 3 * float(np.max(np.abs(narrow))) if len(finite) else 1.0
+        axes.set_ylim(max(float(finite.min()), -reach) * 1.05, min(float(finite.max()), reach) * 1.05)
+        axes.set_xlabel(message("Units seen"))
         axes.set_ylabel(ylabel)
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return axes
