@@ -70,6 +70,8 @@ def test_causes_by_label_or_category(bmt):
     assert one.set_index("cause")["estimate"].to_dict() == pytest.approx(
         two.set_index("cause")["estimate"].to_dict()
     )
+    floats = ChurnData.from_durations(pd.DataFrame({"duration": [1, 2, 3], "event": [0.0, 1.0, 2.0]}))
+    assert repr(floats.cause_labels) == "(1, 2)"
     # a single cause by name is a plain event
     single = frame.assign(event=frame["event"].replace("moved", "unhappy"))
     assert ChurnData.from_durations(single, censored="stayed").causes is None

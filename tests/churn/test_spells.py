@@ -178,3 +178,30 @@ def test_time_varying_tier_is_called_a_choice():
 def test_identifiers_of_another_type_are_refused(accounts):
     with pytest.raises(ContractError, match="1 of 2 rows match only as text"):
         accounts.time_varying(spells(("1", 10, None), ("nobody", 10, None)))
+
+
+def test_causes_of_ending_come_from_the_last_spell():
+    spells = pd.DataFrame(
+        {
+            "customer_id": ["a", "a", "b", "c", "d"],
+            "valid_from": pd.to_datetime(
+                ["2024-01-01", "2024-02-01", "2024-01-01", "2024-01-05", "2024-01-09"]
+            ),
+            "valid_to": pd.to_datetime(["2024-02-01", "2024-04-01", "2024-03-01", None, "2025-01-01"]),
+            "why": ["upgrade", "cancelled", "expired", None, "cancelled"],
+        }
+    )
+    data = ChurnData.from_subscriptions(spells, as_of="2024-06-01", cause="why")
+    assert data.cause_labels == ("cancelled", "expired")
+    # the upgrade is no end, and what is cancelled after as_of has not happened yet
+    assert data.causes.tolist() == [0, 1, 2, 0, 0]
+    assert data.cause("expired").n_events == 1
+    order = spells.astype({"why": pd.CategoricalDtype(["expired", "cancelled", "upgrade"])})
+    ordered = ChurnData.from_subscriptions(order, as_of="2024-06-01", cause="why")
+    assert ordered.cause_labels == ("expired", "cancelled")
+    with pytest.raises(ContractError, match=r"memberships.why is missing in 1 row \(at position 2\), whose"):
+        ChurnData.from_subscriptions(
+            spells.assign(why=["x", "y", None, None, "x"]), as_of="2024-06-01", cause="why"
+        )
+    with pytest.raises(ContractError, match="memberships lacks the column reason"):
+        ChurnData.from_subscriptions(spells, as_of="2024-06-01", cause="reason")

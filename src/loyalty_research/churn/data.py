@@ -238,7 +238,12 @@ class ChurnData(Followup):
 
     @classmethod
     def from_subscriptions(
-        cls, spells: pd.DataFrame, *, as_of: dt.date | str, observed_from: dt.date | str | None = None
+        cls,
+        spells: pd.DataFrame,
+        *,
+        as_of: dt.date | str,
+        observed_from: dt.date | str | None = None,
+        cause: str | None = None,
     ) -> ChurnData:
         """Follow members who sign up and cancel: leaving is the end of the first membership.
 
@@ -252,9 +257,12 @@ class ChurnData(Followup):
             as_of: Last day observed.
             observed_from: First day of which ended memberships are on record; members who joined
                 before enter late, so that those who left unseen do not flatter the curve.
+            cause: Column that says why a membership ended, read from its last spell: causes of
+                leaving, such as cancelling and expiry, are then told apart.
 
         Raises:
-            ContractError: When spells overlap, end before they begin, or lack dates.
+            ContractError: When spells overlap, end before they begin, or lack dates, or a
+                membership that ended lacks its cause.
 
         Examples:
             >>> import pandas as pd
@@ -264,7 +272,7 @@ class ChurnData(Followup):
             >>> ChurnData.from_subscriptions(spells, as_of="2024-06-30")
             ChurnData: 2 customers, 2 intervals, 1 left, followed to day 150
         """
-        return cls(**follow_members(spells, as_of=as_of, observed_from=observed_from))
+        return cls(**follow_members(spells, as_of=as_of, observed_from=observed_from, cause=cause))
 
     def audit(self) -> pd.DataFrame:
         """Return what each rule took out, and what remains.

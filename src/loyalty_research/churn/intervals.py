@@ -25,6 +25,7 @@ __all__ = [
     "check_ends",
     "check_intervals",
     "check_known",
+    "ended_for",
     "events",
     "keys",
     "last_days",
@@ -166,6 +167,12 @@ def events(frame: pd.DataFrame, column: str, table: str, *, censored: object = N
             f"{table}.{column} is missing in {where(gaps)}; say of everyone whether they left"
         )
     numeric = pd.api.types.is_numeric_dtype(values) or pd.api.types.is_bool_dtype(values)
+    if (
+        pd.api.types.is_float_dtype(values)
+        and (values == np.floor(values)).all()
+        and np.isfinite(values).all()
+    ):
+        values = values.astype(np.int64)
     if censored is not None:
         return _labelled(values, column, table, censored)
     if not numeric:
@@ -185,6 +192,33 @@ def events(frame: pd.DataFrame, column: str, table: str, *, censored: object = N
             + ("" if strange.any() else " and never 0: say with censored= which value means 'still there'")
         )
     return _labelled(values, column, table, 0)
+
+
+def ended_for(values: pd.Series[Any], happened: NDArray[np.bool_], table: str, rows: Ints) -> Events:
+    """Return events with their causes, which must be known of everybody who left.
+
+    Args:
+        values: Cause per interval.
+        happened: Whether the customer left at its end.
+        table: What the user calls the table.
+        rows: Positions to report.
+    """
+    gaps = happened & values.isna().to_numpy()
+    if gaps.any():
+        raise ContractError(
+            f"{table}.{values.name} is missing in {at_rows(np.sort(rows[gaps]).tolist())}, whose customers left; name a "
+            "cause for each"
+        )
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        order = values[happened].cat.remove_unused_categories().cat.categories.tolist()
+    else:
+        order = sorted(pd.unique(values[happened]).tolist(), key=lambda v: (str(type(v)), v))
+    if len(order) < 2:
+        return Events(happened)
+    codes = np.zeros(len(values), dtype=np.int64)
+    for number, label in enumerate(order, start=1):
+        codes[happened & (values == label).to_numpy(dtype=bool, na_value=False)] = number
+    return Events(happened, codes, tuple(order))
 
 
 def _labelled(values: pd.Series[Any], column: str, table: str, censored: object) -> Events:

@@ -252,11 +252,17 @@ def _in_force(data: Followup, customer: NDArray[np.intp], since: Ints, until: In
 
 
 def follow_members(
-    spells: Any, *, as_of: dt.date | str, observed_from: dt.date | str | None = None
+    spells: Any,
+    *,
+    as_of: dt.date | str,
+    observed_from: dt.date | str | None = None,
+    cause: str | None = None,
 ) -> dict[str, Any]:
     """Return the parts of follow-up from memberships; see :meth:`ChurnData.from_subscriptions`."""
     end = int(calendar_day(as_of, "as_of").astype(np.int64))
     read = _read_spells(spells, "memberships")
+    if cause is not None:
+        intervals.need(read, [cause], "memberships")
     removed: list[Removed] = []
 
     def keep(rows: NDArray[np.bool_], rule: str) -> None:
@@ -297,10 +303,17 @@ def follow_members(
     covariates = read.loc[live, [c for c in ("tier", "programme_id") if c in read.columns]]
     day0 = np.zeros(len(found), dtype=np.int64)
     day0[codes] = origin[live]
+    event = intervals.Events(final & (finish.to_numpy()[live] <= end))
+    if cause is not None:
+        event = intervals.ended_for(
+            read[cause][live], event.happened, "memberships", read["position"].to_numpy()[live]
+        )
     return {
         "start": start[live],
         "stop": stop[live],
-        "event": final & (finish.to_numpy()[live] <= end),
+        "event": event.happened,
+        "causes": event.causes,
+        "cause_labels": event.labels,
         "customer": codes.astype(np.int64),
         "covariates": covariates.reset_index(drop=True),
         "keys": pd.Index(found),
