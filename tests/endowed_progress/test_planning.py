@@ -23,6 +23,10 @@ def test_carwash_plan_to_the_oracle(oracle):
     assert (half["cards_80"], half["cards_90"]) == (465, 622)
     assert math.ceil(want["n_half_effect_80"]) == 465
     assert plan(**CARWASH, method="exact-z").cards == want["n_exact_ztest_80"]
+    exact = plan(**CARWASH, method="exact-fisher")
+    assert exact.winners_curse()["cards_80"].tolist()[:1] == [want["n_exact_fisher_80"]] == [exact.cards]
+    # what-ifs take the formula, and say so
+    assert exact.to_frame()["method"].tolist() == ["exact-fisher", "pooled-z", "pooled-z", "pooled-z"]
 
 
 def test_power_at_the_planned_size_is_the_planned_power():
@@ -178,7 +182,10 @@ def test_previews_that_cannot_be():
         with pytest.raises(ArgumentError):
             plan(**TIMED).preview(seed=1, **bad)
     with pytest.raises(ArgumentError, match="10,000 clusters"):
-        plan(**TIMED, cluster_size=3, icc=0.01).preview(seed=1, replicates=5000)
+        plan(**TIMED, cluster_size=3, icc=0.01).preview(seed=1, replicates=500)
+    with pytest.raises(ArgumentError, match="400,000 at most"):
+        plan(**{**TIMED, "uplift": 0.001}).preview(seed=1)
+    assert "400,000 at most" in plan(**{**TIMED, "uplift": 0.001}).attempt_preview(seed=1).verdict()
     with pytest.raises(ArgumentError, match="more likeness"):
         plan(**TIMED, cluster_size=3, icc=0.9).preview(seed=1)
     with pytest.raises(ArgumentError, match="90 weeks"):

@@ -107,7 +107,7 @@ def test_spending_starts_at_nothing_and_ends_at_alpha():
 
 
 def test_what_cannot_be():
-    for looks in (0, 2.5, [], [0.5, 0.5], [0, 1], [0.5, 1.2], [0.2, math.nan]):
+    for looks in (0, 2.5, None, [], ["a"], True, [0.5, 0.5], [0, 1], [0.5, 1.2], [0.2, math.nan]):
         with pytest.raises(ArgumentError, match="looks"):
             information_fractions(looks)
     for bad in ({"level": 1}, {"spending": "haybittle"}, {"spending": "power", "rho": 0}):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy import stats
 
-from loyalty_research.endowed_progress._outcome import CardResult
+from loyalty_research.endowed_progress._outcome import CardResult, NotAvailable
 from loyalty_research.endowed_progress._plan_options import check_looks, check_rates, check_sizes, plan_checks
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, Row, check_level
@@ -129,13 +129,20 @@ class Plan(CardResult):
         """Completion rates of control and treated arm that are planned for."""
         return self.baseline, self.baseline + self.uplift
 
+    def _method(self, share: float, power: float) -> PowerMethod:
+        """Return the formula of a size; exact tests size the plan itself, what-ifs take their formula."""
+        exact = self.method.startswith("exact")
+        return "pooled-z" if exact and (share, power) != (1.0, self.power) else self.method
+
     def _size(self, share: float, power: float) -> int:
+        if (share, power) == (1.0, self.power):
+            return self.cards
         bare = sample_size_two_proportions(
             self.baseline + share * self.uplift,
             self.baseline,
             power=power,
             level=self.level,
-            method=self.method,
+            method=self._method(share, power),
         )
         looks = 1.0 if self.looks == 1 else self.bounds.inflation(power=power)
         return math.ceil(bare * self.design_effect * looks - 1e-9)
@@ -148,7 +155,13 @@ class Plan(CardResult):
                     "an effect of {points} points", points=number(100 * share * self.uplift, digits=1)
                 )
                 yield self._row(
-                    message("cards per arm"), size, message("cards"), effect, 2 * size, {"power": power}
+                    message("cards per arm"),
+                    size,
+                    message("cards"),
+                    effect,
+                    2 * size,
+                    {"power": power},
+                    self._method(share, power),
                 )
         if self.enrolment_days is not None:
             yield self._row(message("days to hand out the cards"), self.enrolment_days, message("days"))
@@ -179,9 +192,10 @@ class Plan(CardResult):
         estimand: str | None = None,
         n: int | None = None,
         extra: dict[str, Any] | None = None,
+        method: PowerMethod | None = None,
     ) -> Row:
         count = 2 * self.cards if n is None else n
-        estimate = Estimate(value, math.nan, math.nan, self.level, self.method, count, unit)
+        estimate = Estimate(value, math.nan, math.nan, self.level, method or self.method, count, unit)
         return Row(name, estimate, None, estimand, extra or {})
 
     def _verdict(self) -> str:
@@ -370,6 +384,17 @@ class Plan(CardResult):
 
         return preview(self, seed=seed, replicates=replicates, effect=effect)
 
+    def attempt_preview(self, *, seed: int) -> Preview | NotAvailable:
+        """Return :meth:`preview`, or the reason why the plan cannot be played out; for pages on any data.
+
+        Args:
+            seed: Seed of the simulation.
+        """
+        try:
+            return self.preview(seed=seed)
+        except ArgumentError as error:
+            return NotAvailable(str(error))
+
     def card(
         self,
         *,
@@ -458,7 +483,9 @@ def plan(
         reward_cost: Cost of one reward.
         card_cost: Cost of handing out one card.
         currency: ISO 4217 code of both costs.
-        method: ``"pooled-z"``, ``"arcsine"``, ``"exact-z"`` or ``"exact-fisher"``.
+        method: ``"pooled-z"``, ``"arcsine"``, ``"exact-z"`` or ``"exact-fisher"``; the exact ones
+            enumerate the planned size, while what-ifs (smaller effects, other powers) and power
+            curves take the pooled formula.
 
     Raises:
         ArgumentError: When a rate leaves (0, 1), ``required`` is not above ``given``, or an option

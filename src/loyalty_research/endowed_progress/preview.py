@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Preview", "calibrate", "preview"]
 
 _CARDS = 60_000
+_CARDS_MOST = 400_000
 _LEAST, _MOST = 20, 200
 _SPREAD = 1.0
 """Standard deviation of customers' log odds of a weekly visit, as in the simulator."""
@@ -258,6 +259,11 @@ def preview(plan: Plan, *, seed: int, replicates: int | None = None, effect: flo
     count = min(max(_CARDS // each, _LEAST), _MOST)
     if replicates is not None:
         count = check_whole(replicates, "replicates", least=2)
+    if each * count > _CARDS_MOST:
+        raise ArgumentError(
+            f"{count} experiments of {each:,} cards are {each * count:,} cards, and a preview plays "
+            f"{_CARDS_MOST:,} at most; ask for fewer replicates or plan for a larger uplift"
+        )
     truth = calibrate(plan, effect=effect)
     clustered = plan.cluster_size > 1
     if clustered:

@@ -56,7 +56,10 @@ def information_fractions(looks: int | Sequence[float]) -> tuple[float, ...]:
     if isinstance(looks, (int, np.integer, float)):
         count = check_whole(looks, "looks", least=1)
         return tuple((k + 1) / count for k in range(count))
-    shares = tuple(float(t) for t in looks)
+    try:
+        shares = tuple(float(t) for t in looks)
+    except (TypeError, ValueError):
+        shares = ()
     steps = np.diff([0.0, *shares])
     if not shares or not (np.isfinite(steps).all() and (steps > 0).all() and shares[-1] <= 1 + 1e-12):
         raise ArgumentError(
