@@ -33,6 +33,7 @@ from loyalty_research.comparison.panel import (
 )
 from loyalty_research.comparison.planning import minimal_detectable_effect, power, sample_size
 from loyalty_research.comparison.posterior import PosteriorResult, posterior
+from loyalty_research.comparison.registration import ComparisonCard, design_card
 from loyalty_research.comparison.result import NOT_AN_EFFECT, ComparisonResult, Statement
 from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_ratio_test
 from loyalty_research.comparison.segments import SegmentResult, effects_by_segment
@@ -62,6 +63,7 @@ __all__ = [
     "BalanceResult",
     "Certificate",
     "Comparison",
+    "ComparisonCard",
     "ComparisonResult",
     "ComplierProfile",
     "DifferenceInDifferences",
@@ -95,6 +97,7 @@ __all__ = [
     "balance",
     "complier_profile",
     "confidence_sequence",
+    "design_card",
     "difference_in_differences",
     "difference_in_proportions",
     "e_value",

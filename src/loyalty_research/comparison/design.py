@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import narwhals as nw
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from loyalty_research.comparison.looks import Anytime, Looks
+    from loyalty_research.comparison.registration import ComparisonCard
     from loyalty_research.comparison.result import ComparisonResult
 
 __all__ = ["DESIGNS", "Comparison"]
@@ -50,6 +52,7 @@ _OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "received": ("encouragement",),
     "placebo": ("observational",),
     "looks": ("randomised",),
+    "registered": _CHANCE,
     "period": ("panel",),
     "cutoff": ("threshold",),
     "bandwidth": ("threshold",),
@@ -84,6 +87,8 @@ class Comparison:
             sequences), when data are looked at more than once. Randomised only.
         adjust: How p-values of a family are adjusted for one another: ``"holm"``, ``"hochberg"``,
             ``"benjamini-hochberg"`` or ``"bonferroni"``. Designs with chance only.
+        horizon_days: Days of outcome from assignment, for a design card and its check.
+        registered: A card of :func:`design_card`; deviations from it stand among the checks.
         period: Column with the period of each row. Panel only.
         cutoff: Where the line is; units at or above it are on the upper side. Threshold only.
         bandwidth: Units farther from the line weigh nothing; chosen by mean squared error when
@@ -123,6 +128,8 @@ class Comparison:
         placebo: str | None = None,
         looks: Looks | Anytime | None = None,
         adjust: str = "holm",
+        horizon_days: int | None = None,
+        registered: ComparisonCard | None = None,
         period: str | None = None,
         cutoff: float | None = None,
         bandwidth: float | None = None,
@@ -146,6 +153,7 @@ class Comparison:
         self.ratio, self.cluster, self.placebo = ratio, cluster, placebo
         self.period, self.cutoff, self.bandwidth, self.donut = period, cutoff, bandwidth, donut
         self.looks, self.adjust, self.seed = looks, adjust, seed
+        self.horizon_days, self.registered = horizon_days, registered
         self.level = check_level(level)
         self._check_options()
 
@@ -219,7 +227,10 @@ class Comparison:
         """
         if self.unit is not None and self.design != "panel":
             check_units(table, self.unit, self.assignment)
-        return _ANALYSES[self.design](self, table)
+        found = _ANALYSES[self.design](self, table)
+        if self.registered is None:
+            return found
+        return replace(found, checks=(*found.checks, *self.registered.deviations(self, found.sizes)))
 
 
 def check_units(table: Any, unit: str, assignment: str) -> None:
