@@ -135,6 +135,10 @@ def test_a_cohort_first_seen_late_counts_from_there():
     assert model.log_likelihood_ == pytest.approx(direct, rel=1e-11)
     assert model.n_customers_ == 10_000
     assert model.observed_["period"].tolist() == t.tolist()
+    # a cohort that ends where another begins takes nobody away
+    short = pd.DataFrame({"cohort": "b", "period": range(4), "survivors": [500, 400, 330, 290]})
+    late = pd.DataFrame({"cohort": "a", "period": whole.index, "survivors": whole.to_numpy()})
+    assert ShiftedBetaGeometric().fit_cohorts(pd.concat([late, short])).n_customers_ == 10_500
     np.testing.assert_allclose(model.observed_["at_risk"], risk)
 
 

@@ -49,8 +49,8 @@ def single_spells(df: pd.DataFrame, weights: str | ArrayLike | None) -> Spells:
     return Spells(periods, churned, counts)
 
 
-def cohort_spells(survivors: pd.DataFrame | pd.Series[Any]) -> Spells:
-    """Return distinct spells from survivors per period.
+def cohort_spells(survivors: pd.DataFrame | pd.Series[Any]) -> tuple[Spells, float]:
+    """Return distinct spells from survivors per period, and how many customers were ever seen.
 
     Args:
         survivors: A series indexed by period, or a table with columns period, survivors and, with
@@ -96,7 +96,7 @@ def cohort_spells(survivors: pd.DataFrame | pd.Series[Any]) -> Spells:
     t, left, weight = (np.concatenate(column) for column in zip(*parts, strict=True))
     used = weight != 0
     (t, left), totals = count_rows(weight[used], t[used], left[used])
-    return Spells(t, left, totals)
+    return Spells(t, left, totals), float(count[order][~same].sum())
 
 
 def _refuse_sequence(period: Array, count: Array, order: Array, same: Array) -> None:

@@ -147,7 +147,8 @@ class ContractModel(FittedModel):
             ContractError: When a row is no spell, nobody left, or too few renewals were observed.
             ConvergenceError: When the likelihood has no inner maximum that can be reached.
         """
-        return self._fit(single_spells(df, weights))
+        spells = single_spells(df, weights)
+        return self._fit(spells, float(spells.weight.sum()))
 
     def fit_cohorts(self, survivors: pd.DataFrame | pd.Series[Any]) -> Self:
         """Fit to how many customers of each cohort are left after each period.
@@ -169,12 +170,12 @@ class ContractModel(FittedModel):
                 renewals were observed.
             ConvergenceError: When the likelihood has no inner maximum that can be reached.
         """
-        return self._fit(cohort_spells(survivors))
+        return self._fit(*cohort_spells(survivors))
 
-    def _fit(self, spells: Spells) -> Self:
+    def _fit(self, spells: Spells, customers: float) -> Self:
         self._forget()
         refuse_short(spells, parameters=len(self.names), model=self.title)
-        self.n_customers_ = float(spells.weight[spells.weight > 0].sum())
+        self.n_customers_ = customers
         self.n_rows_ = len(spells.weight)
         self.fingerprint_ = fingerprint(*spells)
         self.reach_, self.observed_ = int(spells.periods.max()), observed(spells)
