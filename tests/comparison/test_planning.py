@@ -1,8 +1,23 @@
+import math
+
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 
-from loyalty_research.comparison import minimal_detectable_effect, power, sample_size
-from loyalty_research.errors import ArgumentError
+from loyalty_research.comparison import (
+    Comparison,
+    Mean,
+    Proportion,
+    Quantile,
+    Ratio,
+    group_sequential_bounds,
+    minimal_detectable_effect,
+    pilot,
+    power,
+    sample_size,
+)
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 
 
 def test_t_test_size(oracle):
@@ -97,3 +112,79 @@ def test_no_effect_is_found_as_often_as_the_test_size():
 def test_bad_options(call):
     with pytest.raises(ArgumentError):
         call()
+
+
+def test_looks_cost_what_their_bounds_cost():
+    one, five = sample_size(0.1, sd=1.0), sample_size(0.1, sd=1.0, looks=5)
+    bounds = group_sequential_bounds(5)
+    assert five / one == pytest.approx(bounds.inflation(power=0.8), rel=1e-9)
+    # published for O'Brien-Fleming spending at five looks and 80% power: about 1.03
+    assert five / one == pytest.approx(1.028, abs=0.005)
+    assert power(0.1, n=five, sd=1.0, looks=5) == pytest.approx(0.8, abs=2e-4)
+    assert minimal_detectable_effect(n=five, sd=1.0, looks=5) == pytest.approx(0.1, rel=2e-3)
+    rate = sample_size(0.02, baseline=0.1, looks=(0.5, 1.0), spending="pocock")
+    assert rate > 1.08 * sample_size(0.02, baseline=0.1)
+    assert power(0.0, n=500, sd=1.0, looks=3) == pytest.approx(0.05, abs=1e-9)
+    assert power(50.0, n=500, sd=1.0, looks=3) == 1.0
+
+
+def test_power_of_looks_by_simulation():
+    rng = np.random.default_rng(4)
+    n, effect, looks, replicates = 300, 0.25, (0.4, 0.7, 1.0), 4000
+    bounds = group_sequential_bounds(looks, spending="pocock").z
+    y = rng.normal(size=(replicates, n)).cumsum(axis=1)
+    x = rng.normal(effect, 1, size=(replicates, n)).cumsum(axis=1)
+    crossed = np.zeros(replicates, dtype=bool)
+    for share, z in zip(looks, bounds, strict=True):
+        m = round(share * n)
+        crossed |= np.abs(x[:, m - 1] - y[:, m - 1]) / m / np.sqrt(2 / m) > z
+    expected = power(effect, n=n, sd=1.0, looks=looks, spending="pocock", approximation="normal")
+    assert crossed.mean() == pytest.approx(expected, abs=3 * np.sqrt(0.25 / replicates))
+
+
+def test_a_pilot_measures_what_planning_needs():
+    rng = np.random.default_rng(2)
+    store = np.repeat(np.arange(200), 10)
+    own = rng.normal(0, 2, 200)[store]
+    before = rng.normal(0, 3, 2000)
+    frame = pd.DataFrame(
+        {
+            "store": store,
+            "before": before,
+            "spend": 50 + before + own + rng.normal(0, 4, 2000),
+            "orders": rng.poisson(3, 2000) + 1,
+            "came": rng.integers(0, 2, 2000),
+        }
+    )
+    found = pilot(Mean("spend", covariates=("before",)), frame, cluster="store")
+    assert found.sd == pytest.approx(frame["spend"].std(), rel=1e-9)
+    assert found.covariate_r2 == pytest.approx(frame["spend"].corr(frame["before"]) ** 2, rel=1e-9)
+    # variance 4 between and 16 within stores of ten: 1 + 9 x 4 / 20
+    assert found.design_effect == pytest.approx(1 + 9 * 0.2, rel=0.2)
+    rate = pilot(Proportion("came"), frame)
+    assert rate.options() == {"baseline": frame["came"].mean(), "covariate_r2": 0.0, "design_effect": 1.0}
+    ratio = pilot(Ratio("spend", "orders"), frame)
+    r = frame["spend"].sum() / frame["orders"].sum()
+    spread = (frame["spend"] - r * frame["orders"]).std() / frame["orders"].mean()
+    assert (ratio.value, ratio.sd) == pytest.approx((r, spread), rel=1e-9)
+    assert pilot(Mean("spend"), pl.from_pandas(frame)).sd == pytest.approx(found.sd)
+    with pytest.raises(ContractError, match="does not vary"):
+        pilot(Mean("spend"), frame.assign(spend=1.0))
+    with pytest.raises(DesignError, match="quantile"):
+        pilot(Quantile("spend"), frame)
+
+
+def test_the_planned_size_finds_the_effect_on_data_like_the_pilot():
+    """Units of an experiment sized by a pilot with covariates find the effect as often as planned."""
+    rng = np.random.default_rng(6)
+
+    def units(n, effect):
+        before, arm = rng.gamma(2.0, 5.0, n), np.tile(["a", "b"], n // 2)
+        spend = before + rng.gamma(2.0, 3.0, n) + effect * (arm == "b")
+        return pd.DataFrame({"arm": arm, "before": before, "spend": spend})
+
+    metric = Mean("spend", covariates=("before",))
+    n = math.ceil(sample_size(1.0, **pilot(metric, units(4000, 0.0)).options()))
+    plan = Comparison(metric, design="randomised", assignment="arm", control="a")
+    found = [plan.analyse(units(2 * n, 1.0)).estimate().p_value < 0.05 for _ in range(300)]
+    assert np.mean(found) == pytest.approx(0.8, abs=0.08)

@@ -31,6 +31,7 @@ from loyalty_research.comparison.panel import (
     difference_in_differences,
     event_study,
 )
+from loyalty_research.comparison.pilot import Pilot, pilot
 from loyalty_research.comparison.planning import minimal_detectable_effect, power, sample_size
 from loyalty_research.comparison.posterior import PosteriorResult, posterior
 from loyalty_research.comparison.registration import ComparisonCard, design_card
@@ -78,6 +79,7 @@ __all__ = [
     "NoGroupsError",
     "ObservationalResult",
     "PanelResult",
+    "Pilot",
     "PosteriorResult",
     "Proportion",
     "Quantile",
@@ -113,6 +115,7 @@ __all__ = [
     "monitor",
     "overlap_weighting",
     "parse_metric",
+    "pilot",
     "posterior",
     "power",
     "regression_discontinuity",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from scipy import optimize, stats
 
@@ -15,6 +15,12 @@ from loyalty_research.stats.proportions import (
     power_two_proportions,
     sample_size_two_proportions,
 )
+from loyalty_research.stats.spending import group_sequential_bounds, required_drift
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from loyalty_research.stats.spending import Spending
 
 __all__ = ["minimal_detectable_effect", "power", "sample_size"]
 
@@ -70,6 +76,13 @@ def _effective(n: float, factor: float) -> int:
     return max(2, math.floor(n / factor + 1e-9))
 
 
+def _inflation(looks: int | Sequence[float] | None, spending: Spending, power: float, level: float) -> float:
+    """Return how much more data several looks need than one."""
+    if looks is None:
+        return 1.0
+    return group_sequential_bounds(looks, level=level, spending=spending).inflation(power=power)
+
+
 def power(
     effect: float,
     *,
@@ -81,6 +94,8 @@ def power(
     covariate_r2: float = 0.0,
     design_effect: float = 1.0,
     approximation: Approximation | None = None,
+    looks: int | Sequence[float] | None = None,
+    spending: Spending = "obrien-fleming",
 ) -> float:
     """Return the chance of finding a true effect with a two-sided test.
 
@@ -97,6 +112,9 @@ def power(
         approximation: ``"t"`` (noncentral t, the default for means), ``"normal"`` (the default for
             proportions: pooled z) or ``"arcsine"`` (proportions). Effective units of a proportion are
             rounded down.
+        looks: Looks at the data, evenly spaced, or the share known at each; ``n`` is then the size
+            at the last one, and power that of crossing a bound at any (Lan and DeMets).
+        spending: How error is spent over the looks, as in :func:`group_sequential_bounds`.
 
     Raises:
         ArgumentError: When an option is out of range.
@@ -116,16 +134,26 @@ def power(
     if not math.isfinite(effect):
         raise ArgumentError(f"effect must be finite; got {effect!r}")
     if sd is not None:
-        return _power_of_mean(effect / (sd * math.sqrt(factor)), n, allocation, level, chosen)
-    first, second = _effective(n, factor), _effective(n * allocation, factor)
-    return power_two_proportions(
-        float(baseline or 0),
-        float(baseline or 0) + effect,
-        n1=first,
-        n2=second,
-        level=level,
-        method="arcsine" if chosen == "arcsine" else "pooled-z",
-    )
+        alone = _power_of_mean(effect / (sd * math.sqrt(factor)), n, allocation, level, chosen)
+    else:
+        alone = power_two_proportions(
+            float(baseline or 0),
+            float(baseline or 0) + effect,
+            n1=_effective(n, factor),
+            n2=_effective(n * allocation, factor),
+            level=level,
+            method="arcsine" if chosen == "arcsine" else "pooled-z",
+        )
+    return alone if looks is None else _power_of_looks(alone, looks, spending, level)
+
+
+def _power_of_looks(alone: float, looks: int | Sequence[float], spending: Spending, level: float) -> float:
+    """Return the power of several looks from that of one look at all the data."""
+    bounds = group_sequential_bounds(looks, level=level, spending=spending)
+    if not 1 - level < alone < 1 - 1e-12:
+        return min(alone, 1.0)
+    drift = required_drift(group_sequential_bounds(1, level=level), power=alone)
+    return float(bounds.crossing(drift=drift).power)
 
 
 def sample_size(
@@ -139,6 +167,8 @@ def sample_size(
     covariate_r2: float = 0.0,
     design_effect: float = 1.0,
     approximation: Approximation | None = None,
+    looks: int | Sequence[float] | None = None,
+    spending: Spending = "obrien-fleming",
 ) -> float:
     """Return the control units needed to find an effect; round it up.
 
@@ -152,6 +182,8 @@ def sample_size(
         covariate_r2: As in :func:`power`.
         design_effect: As in :func:`power`.
         approximation: As in :func:`power`.
+        looks: As in :func:`power`.
+        spending: As in :func:`power`.
 
     Raises:
         ArgumentError: When an option is out of range.
@@ -175,7 +207,7 @@ def sample_size(
         needed = sample_size_two_proportions(
             base, base + effect, power=power, level=level, ratio=allocation, method=method
         )
-        return needed * factor
+        return needed * factor * _inflation(looks, spending, power, level)
     standard = effect / (sd * math.sqrt(factor))
     z = float(stats.norm.isf((1 - level) / 2) + stats.norm.isf(1 - power))
     guess = (1 + 1 / allocation) * (z / standard) ** 2
@@ -188,7 +220,8 @@ def sample_size(
 
     if missing(least) >= 0:
         return least
-    return float(optimize.brentq(missing, least, top, xtol=1e-10, rtol=1e-13))
+    needed = float(optimize.brentq(missing, least, top, xtol=1e-10, rtol=1e-13))
+    return needed * _inflation(looks, spending, power, level)
 
 
 def minimal_detectable_effect(
@@ -201,6 +234,8 @@ def minimal_detectable_effect(
     level: float = 0.95,
     covariate_r2: float = 0.0,
     design_effect: float = 1.0,
+    looks: int | Sequence[float] | None = None,
+    spending: Spending = "obrien-fleming",
 ) -> float:
     """Return the smallest increase that a comparison of this size finds with this power.
 
@@ -213,6 +248,8 @@ def minimal_detectable_effect(
         level: One minus the two-sided test size.
         covariate_r2: As in :func:`power`.
         design_effect: As in :func:`power`.
+        looks: As in :func:`power`.
+        spending: As in :func:`power`.
 
     Raises:
         ArgumentError: When an option is out of range, or no increase can be found.
@@ -227,6 +264,7 @@ def minimal_detectable_effect(
     _positive(n, "n", above=1)
     if power <= 1 - level:
         raise ArgumentError(f"power must exceed the test size {1 - level:.3g}; got {power!r}")
+    n = n / _inflation(looks, spending, power, level)
     if sd is None:
         return detectable_increase(
             float(baseline or 0),
