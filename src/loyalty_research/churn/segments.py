@@ -93,7 +93,8 @@ def _add_segment(data: ChurnData, segment: str, customers: pd.DataFrame | None, 
         cut = _cut(spent, spent[first], "first orders", groups)
         return replace(data, covariates=data.covariates.assign(first_order=cut))
     if customers is None or segment not in customers.columns or segment == "customer_id":
-        known = ["first_order", *(c for c in data.covariates.columns if c != "first_amount")]
+        known = ["first_order"]
+        known += [c for c in data.covariates.columns if c != "first_amount" and c not in data.chosen]
         if customers is not None:
             known += [str(c) for c in customers.columns if c != "customer_id"]
         raise ArgumentError(f"there is no segment {segment!r}; choose among {', '.join(known)}")
