@@ -87,6 +87,9 @@ def test_size_under_proportional_hazards_and_power_against_crossing():
 def test_unknown_transforms_and_separation_are_refused(lung):
     with pytest.raises(ArgumentError, match="transform must be"):
         ph_test(lung, transform="sqrt")
+    early = pd.DataFrame({"x": [0, 1, 0, 1], "duration": [0, 1, 2, 3], "event": [1, 1, 1, 1]})
+    with pytest.raises(ArgumentError, match="left at time 0"):
+        ph_test(CoxPH().fit(ChurnData.from_durations(early), covariates=["x"]), transform="log")
     frame = pd.DataFrame({"x": [0, 0, 0, 1, 1], "duration": [1, 2, 3, 4, 5], "event": [1, 1, 1, 0, 0]})
     with pytest.raises(DesignError, match="without a finite estimate"):
         ph_test(CoxPH().fit(ChurnData.from_durations(frame), covariates=["x"]))

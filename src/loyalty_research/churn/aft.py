@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from loyalty_research.stats.survival import Interval
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 __all__ = ["AFTFit", "ParametricAFT"]
 
@@ -157,9 +158,7 @@ def _family(options: ParametricAFT, data: ChurnData) -> Family:
 
 
 def _start(options: ParametricAFT, family: Family, cells: core.AFTCells) -> Floats:
-    """Return where Newton begins: a constant rate, or lifelines' optimum."""
-    if isinstance(family, LocationScale) and family.kind in ("exponential", "weibull"):
-        return core.plain_start(family, cells)
+    """Return lifelines' optimum, where Newton begins."""
     import lifelines
 
     if isinstance(family, LocationScale):
@@ -174,6 +173,16 @@ def _start(options: ParametricAFT, family: Family, cells: core.AFTCells) -> Floa
         fitter = lifelines.CRCSplineFitter(knots=list(family.knots))
         return core.lifelines_start(fitter, family, cells, first_point=point)
     return core.lifelines_start(lifelines.GeneralizedGammaRegressionFitter(), family, cells)
+
+
+def _maximise(
+    options: ParametricAFT, family: Family, data: ChurnData, z: Floats, pattern: Ints | None
+) -> core.AFTFound:
+    if isinstance(family, LocationScale) and family.kind in ("exponential", "weibull"):
+        cells = core.grid_of(data, z, pattern) or core.cells_of(data, z, pattern)
+        return core.maximise(family, cells, core.plain_start(family, cells))
+    rows = core.cells_of(data, z, pattern)
+    return core.maximise(family, rows, _start(options, family, rows))
 
 
 def _fit(options: ParametricAFT, data: ChurnData, design: coding.Design) -> AFTFit:
@@ -192,8 +201,7 @@ def _fit(options: ParametricAFT, data: ChurnData, design: coding.Design) -> AFTF
         pattern, z = np.zeros(n, dtype=np.int64), np.zeros((1, 0))
         mean, spread = np.zeros(0), np.ones(0)
     family = _family(options, data)
-    cells = core.cells_of(data, z, pattern)
-    found = core.maximise(family, cells, _start(options, family, cells))
+    found = _maximise(options, family, data, z, pattern)
     if found.running.any():
         names = [t for t, r in zip(design.terms, found.running, strict=False) if r]
         raise DesignError(
@@ -203,6 +211,7 @@ def _fit(options: ParametricAFT, data: ChurnData, design: coding.Design) -> AFTF
     covariance: Floats = np.linalg.inv(found.information).astype(np.float64)
     codes = cluster_codes(data, options.cluster)
     if codes is not None:
+        cells = core.cells_of(data, z, pattern)
         influence = core.row_scores(family, cells, found.beta, data.weights) @ covariance
         covariance = cluster_sums(codes, influence)
     turn = _to_lifelines(family, mean, spread)
@@ -219,7 +228,7 @@ def _fit(options: ParametricAFT, data: ChurnData, design: coding.Design) -> AFTF
         state=state,
         checks=data.checks,
     )
-    shape = predict.shape_check(state, cells)
+    shape = predict.shape_check(state, z, pattern)
     object.__setattr__(fitted, "checks", (*data.checks, *shape))
     return fitted
 

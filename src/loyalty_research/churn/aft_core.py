@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from loyalty_research.churn.aft_families import Parts
 from loyalty_research.errors import ConvergenceError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from loyalty_research.churn.aft_families import Family, LocationScale, Parts
+    from loyalty_research.churn.aft_families import Family, LocationScale
     from loyalty_research.churn.data import ChurnData
 
     Floats = NDArray[np.float64]
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = [
     "AFTCells",
     "AFTFound",
+    "AFTGrid",
     "cells_of",
+    "grid_of",
     "lifelines_start",
     "maximise",
     "plain_start",
@@ -102,17 +105,95 @@ def thetas(family: Family, beta: Floats, z: Floats) -> list[Floats]:
     return [first, *(np.full(1, v) for v in rest)]
 
 
-def _parts(family: Family, cells: AFTCells, beta: Floats) -> Parts:
+@dataclass(frozen=True, slots=True)
+class AFTGrid:
+    """Counts by time and pattern, for hazards that are a power of time.
+
+    The cumulative hazard of such a model is a function of time times one of the pattern, so three
+    sums over times per pattern hold the likelihood with its derivatives, however many rows there
+    are.
+
+    Attributes:
+        y: Log of each time, shape ``(K,)``.
+        net: Weighted number that ended at each time less those that began there, ``(K, P)``.
+        left: Weighted number who left, shape ``(P,)``.
+        left_y: Their summed log times.
+        row: ``0 .. P - 1``.
+        weight: Ones; each pattern counts once.
+        z: Columns of each pattern.
+    """
+
+    y: Floats
+    net: Floats
+    left: Floats
+    left_y: Floats
+    row: Ints
+    weight: Floats
+    z: Floats
+
+    def parts(self, theta: list[Floats]) -> Parts:
+        """Return the log likelihood of each pattern with its derivatives."""
+        sigma = float(np.exp(theta[1][0])) if len(theta) > 1 else 1.0
+        mu, top = theta[0], float(self.y.max())
+        power = np.exp((self.y - top) / sigma)
+        around = self.y - top
+        # moments of the standardised time w = (y - mu) / sigma under the hazard
+        m0, m1, m2 = (self.net.T @ (power * around**j) for j in range(3))
+        scale, gap = np.exp((top - mu) / sigma), (top - mu) / sigma
+        r0 = scale * m0
+        r1 = scale * (m1 / sigma + gap * m0)
+        r2 = scale * (m2 / sigma**2 + 2 * gap * m1 / sigma + gap**2 * m0)
+        w = (self.left_y - mu * self.left) / sigma
+        value = w - r0 - self.left * np.log(sigma) - self.left_y
+        m = len(theta)
+        slope, bend = np.empty((m, len(mu))), np.empty((m, m, len(mu)))
+        slope[0], bend[0, 0] = (r0 - self.left) / sigma, -r0 / sigma**2
+        if m > 1:
+            slope[1], bend[1, 1] = r1 - w - self.left, w - r1 - r2
+            bend[0, 1] = bend[1, 0] = (self.left - r0 - r1) / sigma
+        return Parts(value, slope, bend)
+
+
+def grid_of(data: ChurnData, z: Floats, pattern: Ints | None) -> AFTGrid | None:
+    """Count by time and pattern, or return None where the counts would be as many as the rows."""
+    if pattern is None:
+        return None
+    width = len(z)
+    times, at = np.unique(np.concatenate([data.stop, data.start[data.start > 0]]), return_inverse=True)
+    if len(times) * width > min(4_000_000, 1000 + 8 * len(pattern)):
+        return None
+    n, late = len(pattern), data.start > 0
+    size = len(times) * width
+
+    def tally(key: Ints, mass: Floats | None) -> Floats:
+        return np.bincount(key, mass, minlength=size).astype(np.float64, copy=False)
+
+    net = tally(at[:n] * width + pattern, data.weights)
+    if late.any():
+        gone = None if data.weights is None else data.weights[late]
+        net = net - tally(at[n:] * width + pattern[late], gone)
+    y = np.log(times.astype(np.float64))
+    dead = np.flatnonzero(data.event)
+    mass = np.ones(len(dead)) if data.weights is None else data.weights[dead]
+    left = np.bincount(pattern[dead], mass, minlength=width).astype(np.float64, copy=False)
+    left_y = np.bincount(pattern[dead], mass * y[at[dead]], minlength=width).astype(np.float64, copy=False)
+    return AFTGrid(y, net.reshape(len(times), width), left, left_y, np.arange(width), np.ones(width), z)
+
+
+def _parts(family: Family, cells: AFTCells | AFTGrid, beta: Floats) -> Parts:
+    if isinstance(cells, AFTGrid):
+        with np.errstate(over="ignore", invalid="ignore"):
+            return cells.parts(thetas(family, beta, cells.z))
     theta = thetas(family, beta, cells.z)
     with np.errstate(over="ignore", invalid="ignore"):
         return family.parts(cells.y, cells.event, cells.entry, [theta[0][cells.row], *theta[1:]])
 
 
-def _value(parts: Parts, cells: AFTCells) -> float:
+def _value(parts: Parts, cells: AFTCells | AFTGrid) -> float:
     return float(parts.value @ cells.weight)
 
 
-def _collect(family: Family, cells: AFTCells, parts: Parts) -> tuple[Floats, Floats]:
+def _collect(family: Family, cells: AFTCells | AFTGrid, parts: Parts) -> tuple[Floats, Floats]:
     """Return gradient and minus the Hessian in the coefficients."""
     z, rows = cells.z, len(cells.z)
     p, own = z.shape[1], int(family.intercept)
@@ -156,7 +237,7 @@ class AFTFound:
     iterations: int
 
 
-def maximise(family: Family, cells: AFTCells, start: Floats, *, most: int = 200) -> AFTFound:
+def maximise(family: Family, cells: AFTCells | AFTGrid, start: Floats, *, most: int = 200) -> AFTFound:
     """Maximise the log likelihood by safeguarded Newton steps.
 
     Args:
@@ -229,11 +310,14 @@ def row_scores(family: Family, cells: AFTCells, beta: Floats, weights: Floats | 
     return np.concatenate(columns, axis=1)
 
 
-def plain_start(family: LocationScale, cells: AFTCells) -> Floats:
+def plain_start(family: LocationScale, cells: AFTCells | AFTGrid) -> Floats:
     """Return a constant rate: no covariate matters and log sigma is 0."""
-    begin = 0.0 if cells.entry is None else np.exp(cells.entry)
-    exposure = float(cells.weight @ (np.exp(cells.y) - begin))
-    left = float(cells.weight @ cells.event)
+    if isinstance(cells, AFTGrid):
+        exposure, left = float((np.exp(cells.y) @ cells.net).sum()), float(cells.left.sum())
+    else:
+        begin = 0.0 if cells.entry is None else np.exp(cells.entry)
+        exposure = float(cells.weight @ (np.exp(cells.y) - begin))
+        left = float(cells.weight @ cells.event)
     start = np.zeros(cells.z.shape[1] + len(family.names))
     start[cells.z.shape[1]] = np.log(exposure / left)
     return start

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from loyalty_research.stats.survival import Interval
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 __all__ = ["median", "remaining", "shape_check", "survival"]
 
@@ -196,17 +197,18 @@ def remaining(
     return prediction.remaining_frame(df.index, given, ahead, mean, variance, last, level=level)
 
 
-def shape_check(state: AFTState, cells: core.AFTCells) -> tuple[Check, ...]:
+def shape_check(state: AFTState, z: Floats, pattern: Ints | None) -> tuple[Check, ...]:
     """Return how far the mean curve strays from Kaplan-Meier, where all enter at 0 and keep their values."""
     data = state.data
     if data.start.any() or data.n_customers < len(data.stop):
         return ()
     curve = kaplan_meier(data.stop, data.event, weights=data.weights)
     times = np.unique(np.quantile(data.stop, np.linspace(0.1, 0.9, 9)))
-    share = np.bincount(cells.row, cells.weight, minlength=len(cells.z))
+    row = np.arange(len(z)) if pattern is None else pattern
+    share = np.bincount(row, data.weights, minlength=len(z)).astype(np.float64)
     mean = np.zeros(len(times))
-    for rows in prediction.blocks(len(cells.z), 4 * len(times)):
-        theta = _full_theta(state, cells.z[rows])
+    for rows in prediction.blocks(len(z), 4 * len(times)):
+        theta = _full_theta(state, z[rows])
         grid = np.broadcast_to(times, (len(theta[0]), len(times)))
         mean += share[rows] @ np.exp(_log_survival(state, theta, grid))
     gap = float(np.abs(mean / share.sum() - survival_at(curve, times)).max())

@@ -164,7 +164,7 @@ def ph_test(model: Fitted, *, transform: Transform = "km") -> PHTest:
         Chi-square per covariate (all its columns together) and for all of them, ``GLOBAL``.
 
     Raises:
-        ArgumentError: When the transform is unknown.
+        ArgumentError: When the transform is unknown, or ``"log"`` and somebody left at time 0.
         DesignError: When the model has separated terms, so that the test is not defined.
 
     Examples:
@@ -306,6 +306,8 @@ def _of_time(state: State, transform: Transform) -> Floats:
     if transform == "identity":
         return times
     if transform == "log":
+        if times.min() <= 0:
+            raise ArgumentError("somebody left at time 0, which has no logarithm; use transform='km' or 'rank'")
         return np.log(times)
     if transform == "rank":
         stops, first = np.unique(data.stop.astype(np.float64), return_index=True)
