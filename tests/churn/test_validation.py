@@ -1,9 +1,18 @@
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
 
-from loyalty_research.churn import ChurnData, CoxPH, ParametricAFT, predictive_accuracy, split_by_time
+from loyalty_research.churn import (
+    ChurnData,
+    CoxPH,
+    DiscreteHazard,
+    ParametricAFT,
+    predictive_accuracy,
+    split_by_time,
+)
 from loyalty_research.churn.validation import survival_of
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, ImmortalTimeError
 
@@ -83,6 +92,28 @@ def test_a_fitted_model_gives_the_same(split, found):
     fit = CoxPH().fit(split[0], covariates=["region"])
     again = predictive_accuracy(fit, *split, times=[30, 60, 90])
     pd.testing.assert_frame_equal(again.to_frame(), found.to_frame())
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        ParametricAFT("exponential"),
+        pytest.param(DiscreteHazard(), marks=pytest.mark.slow),
+        CoxPH(strata="region"),
+    ],
+)
+def test_any_model_that_predicts_survival_is_judged_alike(model, split, found):
+    train, test = split
+    if isinstance(model, CoxPH):
+        rng = np.random.default_rng(5)
+        train, test = (
+            replace(d, covariates=d.covariates.assign(noise=rng.normal(size=len(d.stop)))) for d in split
+        )
+    names = ["noise"] if isinstance(model, CoxPH) else ["region"]
+    other = predictive_accuracy(model, train, test, covariates=names, times=[30, 60, 90], bootstrap=50)
+    assert other.concordance.estimate.value == pytest.approx(found.concordance.estimate.value, abs=0.02)
+    assert other.brier.integrated.value == pytest.approx(found.brier.integrated.value, abs=0.003)
+    assert other.calibration.ratio.value == pytest.approx(1, abs=0.1)
 
 
 def test_predictions_are_given_the_tenure(split):

@@ -79,23 +79,29 @@ class Calibration(Result):
             day=day,
             gap=number(100 * self.ici.value, digits=1),
         )
+        between = message(
+            "{level} interval {low} to {high}",
+            level=percent(self.ratio.level, digits=0),
+            low=number(self.ratio.low, digits=2),
+            high=number(self.ratio.high, digits=2),
+        )
         if self.ratio.low > 1:
             lead = message(
                 "More leave than predicted: {ratio} times as many ({interval}).",
                 ratio=number(self.ratio.value, digits=2),
-                interval=self.ratio.interval(),
+                interval=between,
             )
         elif self.ratio.high < 1:
             lead = message(
                 "Fewer leave than predicted: {ratio} times as many ({interval}).",
                 ratio=number(self.ratio.value, digits=2),
-                interval=self.ratio.interval(),
+                interval=between,
             )
         else:
             lead = message(
                 "As many leave as predicted, within chance (ratio {ratio}, {interval}).",
                 ratio=number(self.ratio.value, digits=2),
-                interval=self.ratio.interval(),
+                interval=between,
             )
         return f"{lead} {gap}"
 
