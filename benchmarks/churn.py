@@ -235,7 +235,13 @@ def robust(n: int) -> None:
     )
     same(ours.answer.standard_errors_, theirs.answer.standard_errors_, "robust errors")
     table(f"Cox with cluster-robust errors, {n:,} customers", [ours, theirs])
-    promise(f"cluster-robust errors, {n:,} customers", ours, theirs, 500, "fixed costs weigh at this size")
+    promise(
+        f"cluster-robust errors, {n:,} customers",
+        ours,
+        theirs,
+        500,
+        "without ties, where alone lifelines' robust errors are right, days cannot be counted",
+    )
 
 
 def proportional(n: int) -> None:

@@ -56,7 +56,9 @@ class ParametricAFT:
     The exponential and Weibull likelihoods are maximised here, on grouped whole-day durations.
     For the log-normal, log-logistic, generalised gamma and spline models lifelines finds the
     optimum, and Newton steps on the same likelihood then check that it is one and finish it; a
-    model that does not converge raises. Late entry, weights and intervals that are cut where
+    model that does not converge raises. A share of customers who never leave is modelled by
+    lifelines' ``MixtureCureFitter``, which takes ``stop`` and ``event`` of
+    :meth:`ChurnData.to_lifelines`. Late entry, weights and intervals that are cut where
     covariates change enter as ``log S(stop) - log S(start)``.
 
     Args:
