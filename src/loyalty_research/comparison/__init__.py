@@ -19,6 +19,7 @@ from loyalty_research.comparison.compliers import ComplierProfile, complier_prof
 from loyalty_research.comparison.design import DESIGNS, Comparison
 from loyalty_research.comparison.discontinuity import Discontinuity, regression_discontinuity
 from loyalty_research.comparison.encouragement import AndersonRubinSet, anderson_rubin_set, wald_estimate
+from loyalty_research.comparison.lalonde import BenchmarkResult, lalonde_benchmark
 from loyalty_research.comparison.looks import Anytime, Looks
 from loyalty_research.comparison.matching import MatchingResult, matching
 from loyalty_research.comparison.metrics import FORMS, Mean, Metric, Proportion, Quantile, Ratio, parse_metric
@@ -62,6 +63,7 @@ __all__ = [
     "AndersonRubinSet",
     "Anytime",
     "BalanceResult",
+    "BenchmarkResult",
     "Certificate",
     "Comparison",
     "ComparisonCard",
@@ -110,6 +112,7 @@ __all__ = [
     "find_units",
     "group_sequential_bounds",
     "inverse_probability_weighting",
+    "lalonde_benchmark",
     "matching",
     "minimal_detectable_effect",
     "monitor",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
+from loyalty_research.comparison._crossfit import check_learners, cross_fitted
 from loyalty_research.comparison._propensity import covariate_matrix, fit_propensity
 from loyalty_research.comparison._weights import (
     ESTIMANDS,
@@ -304,6 +305,9 @@ def augmented_ipw(
     covariates: Sequence[str],
     control: object = 0,
     cluster: str | None = None,
+    learners: tuple[Any, Any] | None = None,
+    folds: int = 5,
+    seed: int = 0,
     level: float = 0.95,
 ) -> WeightingResult:
     """Combine inverse weights with an outcome model per group (AIPW): right when either is.
@@ -315,17 +319,25 @@ def augmented_ipw(
         covariates: Columns measured before; they enter the propensity and both linear outcome models.
         control: Label of the control group.
         cluster: Column whose groups are independent of one another.
+        learners: A classifier of membership and a regressor of the outcome with the methods of
+            scikit-learn's, for shapes that linear models miss; every unit is then predicted by
+            models that never saw it (cross-fitting). Logistic and linear models when None.
+        folds: Parts for cross-fitting.
+        seed: Of the parts.
         level: Coverage aimed at.
 
     Returns:
-        The ATE with its M-estimated interval (propensity and outcome models stacked).
+        The ATE with its interval: M-estimated (propensity and outcome models stacked), or from the
+        cross-fitted scores.
 
     Raises:
+        ArgumentError: When learners lack a method, or folds are fewer than 2.
         ContractError: When a column is absent or holds missing values.
         DesignError: When the covariates separate the groups, or a group is too small for them.
 
     References:
-        Robins, Rotnitzky and Zhao (1994), JASA 89, 846-866; Glynn and Quinn (2010).
+        Robins, Rotnitzky and Zhao (1994), JASA 89, 846-866; Glynn and Quinn (2010). Chernozhukov et
+        al. (2018), The Econometrics Journal 21, C1-C68 (cross-fitting).
 
     Examples:
         >>> import pandas as pd
@@ -334,11 +346,32 @@ def augmented_ipw(
         2.0
     """
     given = checked_inputs(df, outcome, treatment, covariates, control, cluster, level)
+    if learners is not None:
+        return _cross_fitted(given, outcome, check_learners(learners), folds, seed)
     model = fit_propensity(given.design.matrix, given.treated)
     potential = augmented(given.design.matrix, given.treated, given.outcome, model)
     weights = balancing_weights(model.probability, given.treated, "ATE")
     method = "augmented inverse probability weights, M-estimated"
     return _result(given, outcome, "ATE", method, potential, weights, model.probability)
+
+
+def _cross_fitted(
+    given: Inputs, outcome: str, learners: tuple[Any, Any], folds: int, seed: int
+) -> WeightingResult:
+    if not (isinstance(folds, int) and folds >= 2):
+        raise ArgumentError(f"folds must be a whole number of at least 2; got {folds!r}")
+    potential, chance = cross_fitted(
+        given.design.matrix[:, 1:],
+        given.treated,
+        given.outcome,
+        learners=learners,
+        folds=folds,
+        seed=seed,
+        clusters=given.clusters,
+    )
+    weights = balancing_weights(chance, given.treated, "ATE")
+    method = f"augmented inverse probability weights, cross-fitted in {folds} folds"
+    return _result(given, outcome, "ATE", method, potential, weights, chance)
 
 
 def entropy_balancing(
