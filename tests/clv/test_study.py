@@ -84,6 +84,16 @@ def test_a_model_that_holds_is_not_marked(draw_orders):
     assert done.accuracy.beats_benchmark
 
 
+def test_the_interval_method_is_that_of_the_chosen_model(sample_orders, done):
+    drawn = study(sample_orders, **OPTIONS, **SPLIT, intervals="draws")
+    assert drawn.value.mean.method.startswith("parametric draws")
+    assert drawn.value.mean.value == done.value.mean.value
+    assert (drawn.value.mean.low, drawn.value.mean.high) == pytest.approx(
+        (done.value.mean.low, done.value.mean.high), rel=0.02
+    )
+    pd.testing.assert_frame_equal(drawn.alternatives, done.alternatives)
+
+
 def test_two_thirds_are_the_calibration_by_default(draw_orders):
     orders = draw_orders(400, 3)
     done = study(orders, **OPTIONS)

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from loyalty_research.clv._discount import YEAR
+from loyalty_research.clv._orders import refuse_currencies, window_of
 from loyalty_research.clv._tracking import last_period, tracking
 from loyalty_research.clv.holdout import frequency_bins, holdout_accuracy
 from loyalty_research.clv.lift import decile_lift
@@ -17,7 +18,7 @@ from loyalty_research.clv.portraits import alive_history, expectation_matrix
 from loyalty_research.clv.spend import GammaGamma
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD
 from loyalty_research.clv.value import customer_lifetime_value
-from loyalty_research.errors import ArgumentError, ContractError, ConvergenceError
+from loyalty_research.errors import ArgumentError, ConvergenceError
 from loyalty_research.estimates import Check, Finding, Result, Row
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.summaries import daily, purchases
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from loyalty_research.clv.lift import DecileLift
     from loyalty_research.clv.portraits import AliveHistory, ExpectationMatrix
     from loyalty_research.clv.transactions import TransactionModel
-    from loyalty_research.clv.value import LifetimeValue
+    from loyalty_research.clv.value import Intervals, LifetimeValue
     from loyalty_research.estimates import Estimate
 
 __all__ = ["MODELS", "Study", "study"]
@@ -264,41 +265,6 @@ class Study(Result):
         )
 
 
-def _refuse_currencies(transactions: Any, currency: str | None) -> None:
-    """Raise when amounts are in several currencies, or in another than the one named.
-
-    Raises:
-        ContractError: Naming the currencies and how many rows each has.
-    """
-    import narwhals as nw
-
-    try:
-        frame: Any = nw.from_native(transactions)
-    except TypeError:
-        return  # what is no table is refused by what reads it
-    lazy = frame.lazy()
-    if "currency" not in lazy.collect_schema().names():
-        return
-    counted = lazy.group_by("currency").agg(nw.len().alias("rows")).sort("currency").collect()
-    rows = {code: int(count) for code, count in counted.iter_rows() if code is not None}
-    if len(rows) > 1 or (currency is not None and rows and currency not in rows):
-        said = ", ".join(f"{code} in {count:,} row{'s' * (count != 1)}" for code, count in rows.items())
-        wanted = "" if currency is None else f" and {currency} was asked for"
-        raise ContractError(
-            f"transactions.currency holds {said}{wanted}; convert the amounts to one currency, or value each apart"
-        )
-
-
-def _window(
-    days: pd.DataFrame, calibration_end: dt.date | str | None, observation_end: dt.date | str | None
-) -> tuple[dt.date, dt.date]:
-    """Return the end of calibration (two thirds of the observation by default) and of observation."""
-    first = days["transacted_date"].min()
-    end = days["transacted_date"].max() if observation_end is None else pd.Timestamp(observation_end)
-    split = first + (end - first) * 2 // 3 if calibration_end is None else pd.Timestamp(calibration_end)
-    return split.date(), end.date()
-
-
 def _fits(
     order: Sequence[str], calibration: pd.DataFrame, summary: pd.DataFrame
 ) -> tuple[dict[str, tuple[TransactionModel, TransactionModel]], dict[str, str]]:
@@ -327,6 +293,7 @@ def study(
     level: float = 0.95,
     seed: int = 0,
     draws: int = 1000,
+    intervals: Intervals = "delta",
 ) -> Study:
     """Value the customers of a table of orders, after testing the model on held-out days.
 
@@ -349,8 +316,10 @@ def study(
         currency: ISO 4217 code of the amounts. Where the table has a column ``currency``, every row
             must hold this one.
         level: Coverage the intervals aim at.
-        seed: Seed of the simulated outcomes.
+        seed: Seed of the simulated outcomes, and of draws and bootstrap.
         draws: Simulated outcomes.
+        intervals: ``"delta"``, ``"draws"`` or ``"bootstrap"``, as ``customer_lifetime_value`` takes it,
+            for the model chosen.
 
     Raises:
         ArgumentError: When an option is out of range or the holdout would overlap calibration.
@@ -370,9 +339,9 @@ def study(
         raise ArgumentError(f"model must be one of {', '.join(MODELS)}; got {model!r}")
     if unit not in YEAR:
         raise ArgumentError(f"unit must be one of {', '.join(map(repr, YEAR))}; got {unit!r}")
-    _refuse_currencies(transactions, currency)
+    refuse_currencies(transactions, currency)
     days = daily(transactions)
-    split, end = _window(days, calibration_end, observation_end)
+    split, end = window_of(days, calibration_end, observation_end)
     window: dict[str, Any] = {"calibration_end": split, "observation_end": end}
     benchmark = last_period(days, **window)
     calibration = purchases(days, unit=unit, **window)  # type: ignore[arg-type]  # checked above
@@ -392,8 +361,11 @@ def study(
         "level": level,
         "currency": currency,
     }
+    own: dict[str, Any] = {} if intervals == "delta" else {"intervals": intervals, "seed": seed}
     values = {
-        name: customer_lifetime_value(late, spend, summary, **value_options)
+        name: customer_lifetime_value(
+            late, spend, summary, **value_options, **(own if name == chosen else {})
+        )
         for name, (_, late) in fitted.items()
     }
     accuracies = {
