@@ -188,5 +188,8 @@ def test_contrasts_that_cannot_be():
         x.contrasts({"q": {"1 given": 0}})
     with pytest.raises(ArgumentError, match="at least one"):
         x.contrasts({})
+    for bad in (5, [("q", {"1 given": 1})], {"q": {"1 given": "a"}}, {"q": 1}):
+        with pytest.raises(ArgumentError, match="weights by arm"):
+            x.contrasts(bad)
     with pytest.raises(DesignError, match="stamps given are not known"):
         x.contrasts(head_start_doses()).plot_doses()

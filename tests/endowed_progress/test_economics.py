@@ -236,7 +236,7 @@ def test_what_pulled_forward_needs(simulated):
 
 @pytest.mark.slow
 def test_net_values_cover():
-    """Eight hundred experiments: the interval of the net value holds its expectation at the nominal rate."""
+    """Four hundred experiments: the interval of the net value holds its expectation at the nominal rate."""
     truth = [
         simulate("stamp-card", customers=20_000, seed=900 + s, scenario="level", expiry_weeks=26, cards=1)
         for s in range(4)
@@ -246,8 +246,8 @@ def test_net_values_cover():
         x = CardExperiment.from_dataset(data, control="control")
         means.append(x.economics(margin=4, reward_cost=8).net[0].value)
     goal, inside = np.mean(means), []
-    for s in range(800):
+    for s in range(400):
         data = simulate("stamp-card", customers=300, seed=s, scenario="level", expiry_weeks=26, cards=1)
         net = CardExperiment.from_dataset(data, control="control").economics(margin=4, reward_cost=8).net[0]
         inside.append(net.low <= goal <= net.high)
-    assert np.mean(inside) == pytest.approx(0.95, abs=0.03)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.036)

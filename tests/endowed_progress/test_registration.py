@@ -112,6 +112,11 @@ def test_cards_that_cannot_be(made):
     assert in_days.card(cluster="cluster_id").cluster == "cluster_id"
 
 
+def test_only_a_card_can_be_registered():
+    with pytest.raises(ArgumentError, match="takes a DesignCard; got a str"):
+        CardExperiment.from_counts({"a": (1, 10), "b": (2, 10)}, control="a", registered="plan.json")
+
+
 def test_a_registered_allocation_is_the_ratio_to_test(made):
     card = dataclasses.replace(made.card(), allocation={"control": 2.0, "endowed": 1.0})
     counts = {"control": (60, 300), "endowed": (45, 150)}

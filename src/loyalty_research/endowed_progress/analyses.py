@@ -316,7 +316,7 @@ class CardAnalyses:
             "not measurable",
             message("the slope within cards rests on it; the log gaps of completed cards do not"),
         )
-        return (*self.checks_, normal)
+        return (*self.checks_, *self._secondary("pace"), normal)
 
 
 def _check_model(progress: object, link: object, season: str | None, *, weekday: bool, days: int) -> None:

@@ -38,13 +38,19 @@ def contrasts_of(asked: Design | Mapping[str, Mapping[str, float]]) -> tuple[Con
     """Return the contrasts of a design, or of a mapping from name to weights by arm.
 
     Raises:
-        ArgumentError: When there is none.
+        ArgumentError: When there is none, or they are no weights by arm.
     """
     if isinstance(asked, Design):
         return asked.contrasts
-    found = tuple(
-        Contrast(str(name), {str(a): float(w) for a, w in weights.items()}) for name, weights in asked.items()
-    )
+    try:
+        found = tuple(
+            Contrast(str(name), {str(a): float(w) for a, w in weights.items()})
+            for name, weights in asked.items()
+        )
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ArgumentError(
+            "contrasts takes a design, or name to weights by arm such as {'gain': {'endowed': 1, 'control': -1}}"
+        ) from error
     if not found:
         raise ArgumentError("contrasts needs at least one named contrast")
     return found

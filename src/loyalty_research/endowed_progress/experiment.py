@@ -271,7 +271,7 @@ class CardExperiment(CardDecisions):
         table = as_pandas(units, "units")
         outcomes = unit_outcomes(table, control=control, arm=arm, completed=completed, cluster=cluster)
         counts = dict(zip(outcomes.arms, zip(outcomes.completed, outcomes.n, strict=True), strict=True))
-        planned = registered.ratio if ratio is None and registered is not None else ratio
+        planned = dict(zip(outcomes.arms, planned_shares(outcomes.arms, ratio, registered), strict=True))
         self = cls.from_counts(counts, control=control, ratio=planned, level=level)
         self._outcomes = outcomes
         known = self._register(registered, stamps=None, ratio=ratio, cluster=cluster)

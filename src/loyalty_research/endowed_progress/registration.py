@@ -382,8 +382,11 @@ def planned_shares(
     """Return the share of units the design gives each arm: as asked, as registered, or equal.
 
     Raises:
+        ArgumentError: When ``registered`` is no card.
         DesignError: When the ratio misses an arm, names one without cards, or is not positive.
     """
+    if registered is not None and not isinstance(registered, DesignCard):
+        raise ArgumentError(f"registered takes a DesignCard; got a {type(registered).__name__}")
     if ratio is None and registered is not None and set(registered.allocation) == set(arms):
         ratio = registered.allocation
     return shares(arms, ratio)
