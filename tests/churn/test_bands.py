@@ -113,10 +113,10 @@ def test_bad_ranges_are_refused(lung):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "interval"), [("equal-precision", "log-log"), ("hall-wellner", "plain")])
 def test_the_whole_curve_is_covered(kind, interval):
-    """Exponential times, a third censored, 200 customers, 2,000 draws: Monte Carlo error .005."""
+    """Exponential times, a quarter censored, 200 customers, 1,000 draws: Monte Carlo error .007."""
     rng = np.random.default_rng(11)
     covered = []
-    for _ in range(2000):
+    for _ in range(1000):
         left, seen = rng.exponential(100, 200), rng.uniform(0, 400, 200)
         frame = pd.DataFrame({"duration": np.minimum(left, seen), "event": left <= seen})
         band = (
@@ -127,4 +127,4 @@ def test_the_whole_curve_is_covered(kind, interval):
         before = np.exp(-np.append(time[1:], time[-1]) / 100)
         low, high = band.steps["low"].to_numpy(), band.steps["high"].to_numpy()
         covered.append(((truth <= high) & (before >= low)).all())
-    assert np.mean(covered) == pytest.approx(0.95, abs=0.017)
+    assert np.mean(covered) == pytest.approx(0.95, abs=0.022)
