@@ -120,7 +120,9 @@ def test_bad_options_are_named(members):
 
 def test_causes_go_with_their_events():
     frame = pd.DataFrame({"duration": [5, 30, 40, 50], "event": ["moved", "price", None, "moved"]})
-    data = ChurnData.from_durations(frame.assign(event=frame["event"].map({"moved": 1, "price": 2}).fillna(0).astype(int)))
+    data = ChurnData.from_durations(
+        frame.assign(event=frame["event"].map({"moved": 1, "price": 2}).fillna(0).astype(int))
+    )
     train, test = split_by_time(data, 10)
     assert train.causes.tolist() == [1, 0, 0, 0]
     assert test.causes.tolist() == [2, 0, 1]
