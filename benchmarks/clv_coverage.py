@@ -275,11 +275,12 @@ def page(results):
 NOTES = [
     "## Reading the table",
     "",
-    "- The dropout parameters of these models are weakly determined: a, b and the Pareto/NBD pair s and beta lie on",
-    "  a ridge along which the likelihood hardly changes. Their intervals are wide and skewed, and coverage may be a",
-    "  point or two off; predictions, which depend on where across the ridge a fit lies, are not.",
-    "- One customer's expectation is close to 0 where the last purchase is long ago, and the log scale keeps its",
+    "- a and b of BG/NBD and MBG/NBD, and s and beta of Pareto/NBD, lie on a ridge along which the likelihood hardly",
+    "  changes: their intervals span a factor of two and more. Predictions depend little on the place along the ridge.",
+    "- One customer's expectation may be close to 0, where the last purchase is long ago; the log scale keeps its",
     "  interval positive.",
+    "- Every fit here is of the model that made the data. Where customers behave otherwise, intervals of a fit say",
+    "  nothing of it: compare a holdout.",
     "",
 ]
 
