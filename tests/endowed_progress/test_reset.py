@@ -170,15 +170,3 @@ def test_the_picture_has_a_line_for_first_and_next_cards():
     labels = [t.get_text() for t in result.plot().get_legend().get_texts()]
     assert labels == ["first card", "next cards"]
     assert result.to_frame()["estimate"].notna().all()
-
-
-@pytest.mark.slow
-def test_reset_covers():
-    """Half of the trials with a reset, half with a season and none; 95% intervals."""
-    trials, hits = 150, []
-    for seed in range(trials):
-        both = experiment(400, seed, scenario="both", reset=-0.6, cards=3).post_reward_reset()
-        hits.append([abs(away(both.later, -0.6)) < 1.96, abs(away(both.jump, -0.6 - 1.75)) < 1.96])
-        season = experiment(400, seed, scenario="null-season", cards=3).post_reward_reset(season="harmonic")
-        hits.append([abs(away(season.later, 0)) < 1.96, abs(away(season.jump, 0)) < 1.96])
-    assert np.mean(hits, axis=0) == pytest.approx([0.95, 0.95], abs=3.5 * np.sqrt(0.0475 / (2 * trials)))

@@ -283,6 +283,26 @@ def test_lost_cards(measured):
     assert measured(name, kept, bounds)[0] > 0.95
 
 
+def test_reset_is_told_from_frailty_and_season(measured):
+    reset, jump, none, season = [], [], [], []
+    for seed in range(FEWER):
+        result = play(seed, scenario="both", reset=-0.6, cards=3)[0].post_reward_reset(nodes=15)
+        reset.append(row(result.later, result.pooled.value))
+        jump.append(row(result.jump, result.pooled.value - result.slope.value * 7 / 8))
+        result = play(seed, scenario="null", cards=3)[0].post_reward_reset(nodes=15)
+        none.append(row(result.later, result.pooled.value))
+        x = play(seed, scenario="null-season", cards=3)[0]
+        result, plain = x.post_reward_reset(season="harmonic", nodes=15), x.post_reward_reset(nodes=15)
+        season.append(row(result.later, plain.later.value))
+    for name, truth, rows in (
+        ("reset after a reward: later cards at equal progress", -0.6, reset),
+        ("reset after a reward: after less before", -0.6 - 2.0 * 7 / 8, jump),
+        ("no reset: later cards at equal progress", 0.0, none),
+        ("season, no reset: later cards at equal progress, yearly wave", 0.0, season),
+    ):
+        assert nominal(measured(name, truth, rows)[0], FEWER), name
+
+
 def test_chosen_cards_are_beyond_help(measured):
     """Customers chose their card: no analysis of the cards alone can tell."""
     rows = []
