@@ -267,13 +267,13 @@ def _true_spend(frame):
 
 @pytest.mark.parametrize(("intervals", "method"), [("draws", "parametric draws"), ("bootstrap", "weighted")])
 def test_draws_and_bootstrap_agree_with_the_delta_method(draw_bg, intervals, method):
-    frame = draw_bg(4_000, 71)
+    frame = draw_bg(2_500, 71)
     frame[["recency", "T"]] = np.ceil(frame[["recency", "T"]])
     fitted = BetaGeoNBD().fit(frame), GammaGamma().fit(frame)
     options = {"horizon": 26, "annual_discount_rate": 0.1}
     plain = customer_lifetime_value(*fitted, frame, **options)
     label = np.where(frame["frequency"] > 2, "often", "seldom")
-    found = customer_lifetime_value(*fitted, frame, **options, intervals=intervals, seed=5, replicates=200)
+    found = customer_lifetime_value(*fitted, frame, **options, intervals=intervals, seed=5, replicates=150)
     pd.testing.assert_series_equal(found.expected_value, plain.expected_value)
     pairs = [
         (found.total, plain.total),
