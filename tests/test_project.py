@@ -26,11 +26,21 @@ SOURCES = {
 }
 
 # Who may be imported by whom: ground <- data <- summaries, simulate <- analyses; report and cli beside.
-GROUND = {"errors", "i18n", "estimates", "display", "provenance", "stats", "plots", "mechanisms"}
+GROUND = {
+    "errors",
+    "i18n",
+    "estimates",
+    "display",
+    "provenance",
+    "registration",
+    "stats",
+    "plots",
+    "mechanisms",
+}
 ANALYSES = {"churn", "comparison", "endowed_progress", "clv", "programme"}
 MAY_IMPORT = {
     **dict.fromkeys(GROUND, GROUND),
-    "plots": GROUND - {"estimates", "provenance"},
+    "plots": GROUND - {"estimates", "provenance", "registration"},
     "data": GROUND,
     "summaries": GROUND | {"data"},
     "simulate": GROUND | {"data", "summaries"},

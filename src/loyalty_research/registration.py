@@ -20,7 +20,7 @@ __all__ = ["Registration", "iso_date", "kept_check"]
 _FORMAT = 1
 
 
-def iso_date(value: dt.date | str | None, name: str = "registered_on") -> str | None:
+def iso_date(value: dt.date | str | None, *, name: str = "registered_on") -> str | None:
     """Return a day as ISO text.
 
     Args:

@@ -28,6 +28,8 @@ __all__ = [
 # rows whose weighted copy fits the processor's cache
 _CHUNK = 8192
 _MOST_LEVELS = 50
+_PILOT = 20_000
+_WORTHWHILE = 5
 
 
 class NoOverlapError(DesignError):
@@ -168,7 +170,22 @@ def weighted_gram(matrix: NDArray[np.float64], weights: NDArray[np.float64]) -> 
 
 
 def _log_likelihood(eta: NDArray[np.float64], treated: NDArray[np.float64]) -> float:
-    return float(treated @ eta - np.logaddexp(0.0, eta).sum())
+    # log(1 + exp(eta)) without overflow, several times quicker than logaddexp
+    return float(treated @ eta - np.maximum(eta, 0.0).sum() - np.log1p(np.exp(-np.abs(eta))).sum())
+
+
+def _start(matrix: NDArray[np.float64], treated: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return where Newton's method sets out: a fit to every k-th row of many, else the share alone."""
+    share = float(treated.mean())
+    beta = np.zeros(matrix.shape[1])
+    beta[0] = np.log(share / (1 - share))
+    every = len(matrix) // _PILOT
+    if every < _WORTHWHILE:
+        return beta
+    try:
+        return fit_propensity(np.asfortranarray(matrix[::every]), treated[::every]).coefficients
+    except NoOverlapError:  # a part may be separated where the whole is not
+        return beta
 
 
 def fit_propensity(
@@ -190,8 +207,7 @@ def fit_propensity(
     share = float(treated.mean())
     if not 0 < share < 1:
         raise NoOverlapError("all units are in one group: there is nobody to compare with")
-    beta = np.zeros(matrix.shape[1])
-    beta[0] = np.log(share / (1 - share))
+    beta = _start(matrix, treated)
     eta = matrix @ beta
     fit = _log_likelihood(eta, treated)
     for _ in range(iterations):

@@ -113,8 +113,9 @@ def treatment_indicator(
     missing = int(frame[treatment].isna().sum())
     if missing:
         raise ContractError(f"{table}.{treatment} is missing in {missing:,} rows: every unit needs a group")
-    labels = frame[treatment].map(group_label)
-    groups = sorted(set(labels.tolist()))
+    codes, values = frame[treatment].factorize()
+    labels = [group_label(value) for value in values]
+    groups = sorted(set(labels))
     # booleans are 0 and 1 to whoever writes control=0
     of_booleans = frame[treatment].dtype == bool and control in (0, 1)
     wanted = group_label(bool(control) if of_booleans else control)
@@ -122,7 +123,7 @@ def treatment_indicator(
         raise ContractError(
             f"{table}.{treatment} must hold the control {wanted!r} and one other group; it holds {listed(groups)}"
         )
-    indicator: NDArray[np.float64] = (labels != wanted).to_numpy().astype(np.float64)
+    indicator: NDArray[np.float64] = np.array([label != wanted for label in labels], dtype=np.float64)[codes]
     return indicator
 
 

@@ -122,13 +122,15 @@ class _Stratum:
     def of(cls, moments: MetricMoments, labels: list[str], stratum: str, weight: float) -> _Stratum:
         size = len(moments.columns) + 1
         sums = np.zeros((len(labels), 2 + size + size**2))
-        for place, label in enumerate(labels):
-            cell = moments.cells.get((label, stratum))
-            if cell is None or not cell.rows:
-                continue
-            about = np.zeros((size, size)) if cell.rows < 2 else cell.cov * (cell.rows - 1)
-            gram = about + cell.rows * cell.mean[:, None] * cell.mean
-            sums[place] = np.concatenate([[cell.rows, cell.n], cell.rows * cell.mean, gram.ravel()])
+        found = [(i, moments.cells.get((label, stratum))) for i, label in enumerate(labels)]
+        filled = [(i, cell) for i, cell in found if cell is not None and cell.rows]
+        places, cells = [i for i, _ in filled], [cell for _, cell in filled]
+        rows = np.array([cell.rows for cell in cells], dtype=np.float64)
+        mean, cov = np.array([cell.mean for cell in cells]), np.array([cell.cov for cell in cells])
+        held = rows[:, None, None]
+        gram = np.where(held < 2, 0.0, cov * (held - 1)) + held * mean[:, :, None] * mean[:, None, :]
+        units = np.array([cell.n for cell in cells], dtype=np.float64)
+        sums[places] = np.column_stack([rows, units, rows[:, None] * mean, gram.reshape(len(cells), -1)])
         return cls(weight, sums, len(moments.columns))
 
 
@@ -339,11 +341,10 @@ def _count(
     """Count the splits in which each metric differs."""
     rng = np.random.default_rng(seed)
     hits = dict.fromkeys(prepared, 0)
-    half = buckets // 2
+    drawn = (np.arange(buckets) < buckets // 2).astype(float)
     for start in range(0, splits, _AT_ONCE):
         many = min(_AT_ONCE, splits - start)
-        order = rng.permuted(np.tile(np.arange(buckets), (many, 1)), axis=1)
-        chosen = (order < half).astype(float)
+        chosen = rng.permuted(np.tile(drawn, (many, 1)), axis=1)
         for label, (metric, parts, shift) in prepared.items():
             one, zero = _sides(chosen, parts, shift)
             plain = isinstance(metric, Proportion) and not metric.covariates

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 
+from loyalty_research.comparison._lots import by_segment, certificate_of, compliers_of
 from loyalty_research.comparison.design import Comparison
 from loyalty_research.comparison.metrics import Mean, Proportion, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult, analyse_observational
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from loyalty_research.comparison.certificate import Certificate
+    from loyalty_research.comparison.compliers import ComplierProfile
     from loyalty_research.comparison.metrics import Metric
     from loyalty_research.comparison.result import ComparisonResult
+    from loyalty_research.comparison.segments import SegmentResult
     from loyalty_research.comparison.units import Units
     from loyalty_research.data import Dataset
 
@@ -41,7 +45,9 @@ _MEANS = ("spend", "orders")
 _SHARES = ("converted", "completed", "visit", "conversion")
 _BACKGROUND = ("age", "gender", "region", "acquisition_channel")
 _LEAST_UNITS = 5
+_LEAST_COMPARED = 30
 _LABEL = "membership"
+_COUPON = "coupon"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,11 @@ class Study:
         main: The comparison of the arms; None with ``reason``.
         members: Members beside non-members among the same people; None where that is not known.
         placebo: The comparison in a window before the campaign; None where there is none.
+        redeemers: Households that redeemed a coupon of the campaign beside others it was sent to;
+            None where that is not known.
+        segments: Effects of assignment by segment, one per column asked for.
+        certificate: How often the analysis differs where nothing can; None without lots.
+        compliers: What those whom the invitation moved are like; None without an invitation.
         reason: Why there is nothing to compare.
         notes: What a reader must know before the numbers.
         truth: True effects of simulated data.
@@ -62,6 +73,10 @@ class Study:
     main: ComparisonResult | None
     members: ObservationalResult | None = None
     placebo: ObservationalResult | None = None
+    redeemers: ObservationalResult | None = None
+    segments: tuple[SegmentResult, ...] = ()
+    certificate: Certificate | None = None
+    compliers: ComplierProfile | None = None
     reason: str = ""
     notes: tuple[str, ...] = ()
     truth: Mapping[str, Any] = field(default_factory=dict)
@@ -89,7 +104,7 @@ class Study:
     @property
     def results(self) -> tuple[ComparisonResult, ...]:
         """The comparisons there are, the one of the arms first."""
-        return tuple(r for r in (self.main, self.members) if r is not None)
+        return tuple(r for r in (self.main, self.members, self.redeemers) if r is not None)
 
     def findings(self) -> tuple[Finding, ...]:
         """Return the findings, the answer first; or why there is none."""
@@ -100,7 +115,9 @@ class Study:
         if self.members is not None:
             # the comparison by membership says the same with more behind it
             found = tuple(f for f in found if not f.id.endswith("raw-gap"))
-        return found + (self.members.findings(section=section, prefix="members") if self.members else ())
+        for prefix, more in (("members", self.members), ("redeemers", self.redeemers)):
+            found += more.findings(section=section, prefix=prefix) if more is not None else ()
+        return found
 
     def tables(self) -> Iterator[tuple[pd.DataFrame, str]]:
         """Yield tables with their captions: all of what decides, the main estimates of the rest."""
@@ -142,6 +159,8 @@ class Study:
             (result.checks, message("Checks of the {design} comparison", design=result.design))
             for result in self.results
         ]
+        if self.certificate is not None:
+            out.append((self.certificate.checks, self.certificate.verdict()))
         if self.units is not None and self.units.origin == "campaign":
             out.append(((self._placebo_check(),), message("Placebo in an earlier window")))
         return tuple(out)
@@ -158,6 +177,34 @@ class Study:
             interval=estimate.interval(signed=True),
         )
         return Check(name, "passed" if estimate.low <= 0 <= estimate.high else "warning", text)
+
+    def segment_pictures(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield the effects by segment, with alternative text and caption."""
+        for found in self.segments:
+            caption = message(
+                "{metric} by {by}: intervals hold for all segments at once; the dashed line is everybody.",
+                metric=capital(found.metric),
+                by=found.by,
+            )
+            yield found.plot(), found.verdict(), caption
+
+    def who(self) -> pd.DataFrame:
+        """Return those whom the invitation moved beside everybody; empty without an invitation."""
+        import pandas as pd
+
+        if self.compliers is None:
+            return pd.DataFrame()
+        return pd.DataFrame(
+            [
+                {
+                    message("Measured before"): name,
+                    message("Those the invitation moved"): e.format(),
+                    message("Interval"): e.interval(),
+                    message("Everybody"): e.format(self.compliers.everybody[name]),
+                }
+                for name, e in self.compliers.means.items()
+            ]
+        )
 
     def truths(self) -> pd.DataFrame:
         """Return estimates of the first metric beside the simulation's truth; empty for other data."""
@@ -357,7 +404,10 @@ def study(
     campaign: str | None = None,
     window_days: int = 90,
     pre_days: int = 90,
+    segments: Sequence[str] = (),
+    splits: int = 1000,
     level: float = 0.95,
+    seed: int = 0,
 ) -> Study:
     """Run every comparison a dataset allows.
 
@@ -378,7 +428,10 @@ def study(
         campaign: Which campaign, where contacts are all there is.
         window_days: Days of outcome.
         pre_days: Days before.
+        segments: Columns known before, by which effects of assignment are shown; designs with chance.
+        splits: How often the arms are drawn again for the A/A certificate; 0 for none.
         level: Coverage of the intervals.
+        seed: Of the draws.
 
     Returns:
         The study; without groups to compare, one that says why.
@@ -412,10 +465,11 @@ def study(
     wider = tuple(covariates) or _before(units.table, schema, background=True)
     observe = _Observational(declared, cluster, level)
     main: ComparisonResult
+    lots: Comparison | None = None
     if chosen == "observational":
         main = observe(units.table, wider, assignment=assignment, control=control, placebo=placebo)
     else:
-        main = Comparison(
+        lots = Comparison(
             declared,
             design="encouragement" if chosen == "encouragement" else "randomised",
             assignment=assignment,
@@ -427,7 +481,9 @@ def study(
             strata=strata,
             cluster=cluster,
             level=level,
-        ).analyse(units.table)
+            seed=seed,
+        )
+        main = lots.analyse(units.table)
     few = [f"“{name}”" for name, n in main.sizes.items() if n < _LEAST_UNITS]
     if few:
         reason = message(
@@ -443,7 +499,44 @@ def study(
     if units.earlier is not None and chosen == "observational":
         varied = _usable(units.earlier, wider)
         earlier = observe(units.earlier, varied, assignment=assignment, control=control) if varied else None
-    return Study(units, main, members, earlier, notes=(*units.notes, _said(main)), truth=source.truth)
+    redeemers = _redeemers(units, schema, wider, observe)
+    return Study(
+        units,
+        main,
+        members,
+        earlier,
+        redeemers,
+        segments=by_segment(lots, units.table, segments),
+        certificate=certificate_of(lots, units.table, splits=splits, seed=seed),
+        compliers=compliers_of(lots, units.table, before),
+        notes=(*units.notes, _said(main), *([_redeeming()] if redeemers is not None else [])),
+        truth=source.truth,
+    )
+
+
+def _redeeming() -> str:
+    return message(
+        "Redeeming a coupon takes a purchase in the window that is measured, so those who redeemed spend more by "
+        "definition: no adjustment for what was before undoes that, and their difference is shown to say so."
+    )
+
+
+def _redeemers(
+    units: Units, schema: Mapping[str, Any], covariates: Sequence[str], observe: _Observational
+) -> ObservationalResult | None:
+    """Compare those who redeemed a coupon with others the campaign was sent to."""
+    if units.origin != "campaign" or "redeemed" not in schema or not covariates:
+        return None
+    sent = nw.from_native(units.table).lazy().filter(nw.col("arm") == "targeted")
+    word = nw.when(nw.col("redeemed")).then(nw.lit("redeemed")).otherwise(nw.lit("did not redeem"))
+    labelled = sent.with_columns(word.alias(_COUPON))
+    counts = [
+        len(labelled.filter(nw.col(_COUPON) == w).select(_COUPON).collect())
+        for w in ("redeemed", "did not redeem")
+    ]
+    if min(counts) < _LEAST_COMPARED:
+        return None
+    return observe(labelled, _usable(labelled, covariates), assignment=_COUPON, control="did not redeem")
 
 
 @dataclass(frozen=True, slots=True)

@@ -344,7 +344,8 @@ class DesignPlan(CardResult):
         Raises:
             ArgumentError: When the plan lacks horizon_days, or clusters have no column.
         """
-        from loyalty_research.endowed_progress.registration import DesignCard, iso_date
+        from loyalty_research.endowed_progress.registration import DesignCard
+        from loyalty_research.registration import iso_date
 
         if self.horizon_days is None:
             raise ArgumentError("a design card needs a plan with horizon_days=")

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import hashlib
-import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.endowed_progress._checks import shares
-from loyalty_research.errors import ArgumentError, ContractError
+from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Check
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.registration import Registration, iso_date, kept_check
 from loyalty_research.stats.spending import group_sequential_bounds
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Mapping, Sequence
 
-    from loyalty_research.display import Html
     from loyalty_research.endowed_progress.planning import Plan
     from loyalty_research.stats.spending import Spending
 
-__all__ = ["DesignCard", "Look", "card_of_plan", "iso_date", "planned_shares"]
+__all__ = ["DesignCard", "Look", "card_of_plan", "planned_shares"]
 
-_FORMAT = 1
 _NEAR = 0.02
 """Cards may fall short of the plan by this share without being called a deviation."""
 
@@ -46,8 +43,8 @@ class Look:
     level: float
 
 
-@dataclass(frozen=True)
-class DesignCard:
+@dataclass(frozen=True, repr=False)
+class DesignCard(Registration):
     """What was laid down before the first card was handed out: one page, kept as JSON.
 
     Attributes:
@@ -92,42 +89,11 @@ class DesignCard:
     registered_on: str | None = None
     notes: tuple[str, ...] = ()
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return a JSON-safe dictionary."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-    @property
-    def fingerprint(self) -> str:
-        """Short hash of everything on the card; any change changes it."""
-        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
-
-    def to_json(self) -> str:
-        """Return the card as JSON text, its fingerprint included."""
-        page = {"format": _FORMAT, "fingerprint": self.fingerprint, "card": self.to_dict()}
-        return json.dumps(page, indent=1, sort_keys=True)
-
     @classmethod
-    def from_json(cls, text: str) -> DesignCard:
-        """Read a card that :meth:`to_json` wrote.
-
-        Raises:
-            ContractError: When the text is no such card, or was altered since.
-        """
-        try:
-            page = json.loads(text)
-            fields, stated = dict(page["card"]), page["fingerprint"]
-            fields["arms"] = {a: (int(r), int(g)) for a, (r, g) in fields["arms"].items()}
-            fields["looks"], fields["notes"] = tuple(fields["looks"]), tuple(fields["notes"])
-            card = cls(**fields)
-        except (ValueError, KeyError, TypeError) as error:
-            raise ContractError("the text is no design card; write one with DesignCard.to_json()") from error
-        if card.fingerprint != stated:
-            raise ContractError(
-                f"the design card was altered: it hashes to {card.fingerprint} and states {stated}"
-            )
-        return card
+    def _revived(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        fields["arms"] = {a: (int(r), int(g)) for a, (r, g) in fields["arms"].items()}
+        fields["looks"], fields["notes"] = tuple(fields["looks"]), tuple(fields["notes"])
+        return fields
 
     @property
     def ratio(self) -> dict[str, float]:
@@ -225,21 +191,6 @@ class DesignCard:
             (message("Fingerprint"), self.fingerprint),
         ]
 
-    def __repr__(self) -> str:
-        return "\n".join(f"{heading}: {words}" for heading, words in self.lines())
-
-    def page(self) -> Html:
-        """Return the page as a table to show."""
-        import pandas as pd
-
-        from loyalty_research.display import table
-
-        frame = pd.DataFrame(self.lines(), columns=[message("What"), message("As registered")])
-        return table(frame, caption=message("Design, to be registered before the first card is handed out"))
-
-    def _repr_html_(self) -> str:
-        return self.page().html
-
     def compare_design(
         self,
         *,
@@ -259,7 +210,7 @@ class DesignCard:
             level: Level the analyst chose.
         """
         alike = tuple(arms) == tuple(self.arms)
-        checks = [_kept(message("arms as registered"), alike, ", ".join(self.arms), ", ".join(arms))]
+        checks = [kept_check(message("arms as registered"), alike, ", ".join(self.arms), ", ".join(arms))]
         if stamps is None:
             checks.append(
                 Check(
@@ -270,17 +221,17 @@ class DesignCard:
             )
         else:
             same = all(stamps.get(a) == s for a, s in self.arms.items())
-            checks.append(_kept(message("cards as registered"), same, _sizes(self.arms), _sizes(stamps)))
+            checks.append(kept_check(message("cards as registered"), same, _sizes(self.arms), _sizes(stamps)))
         total = sum(self.allocation.values())
         planned = {a: w / total for a, w in self.allocation.items()}
         used = planned if ratio is None else {str(a): w / sum(ratio.values()) for a, w in ratio.items()}
         same = used.keys() == planned.keys() and all(
             math.isclose(used[a], planned[a], rel_tol=1e-6) for a in planned
         )
-        checks.append(_kept(message("allocation as registered"), same, _shares(planned), _shares(used)))
+        checks.append(kept_check(message("allocation as registered"), same, _shares(planned), _shares(used)))
         single = message("single cards")
         checks.append(
-            _kept(
+            kept_check(
                 message("drawn as registered"),
                 cluster == self.cluster,
                 self.cluster or single,
@@ -288,7 +239,7 @@ class DesignCard:
             )
         )
         same = math.isclose(level, self.level)
-        checks.append(_kept(message("level as registered"), same, percent(self.level), percent(level)))
+        checks.append(kept_check(message("level as registered"), same, percent(self.level), percent(level)))
         return tuple(checks)
 
     def compare_analysis(
@@ -315,13 +266,13 @@ class DesignCard:
                 ),
             )
         asked, name = message("{days} days", days=self.horizon_days), message("horizon as registered")
-        checks = [_kept(message("primary metric"), kept=True, planned=self.primary, found=metric)]
+        checks = [kept_check(message("primary metric"), kept=True, planned=self.primary, found=metric)]
         if by_day is None:
             detail = message("registered: {days} days; counts do not tell", days=self.horizon_days)
             checks.append(Check(name, "not measurable", detail))
         else:
             got = message("{days} days", days=by_day)
-            checks.append(_kept(name, by_day == self.horizon_days, asked, got))
+            checks.append(kept_check(name, by_day == self.horizon_days, asked, got))
         if look is not None and judged is not None:
             checks.extend(self._size_checks(judged, look))
         return tuple(checks)
@@ -355,16 +306,6 @@ class DesignCard:
         return checks
 
 
-def _kept(name: str, kept: bool, planned: str, found: str) -> Check:
-    if kept:
-        return Check(name, "passed", planned)
-    return Check(
-        name,
-        "failed",
-        message("registered: {planned}; analysed: {found}", planned=planned, found=found),
-    )
-
-
 def _sizes(stamps: Mapping[str, tuple[int, int]]) -> str:
     return "; ".join(
         message("{arm}: {required} stamps, {given} given", arm=a, required=r, given=g)
@@ -390,21 +331,6 @@ def planned_shares(
     if ratio is None and registered is not None and set(registered.allocation) == set(arms):
         ratio = registered.allocation
     return shares(arms, ratio)
-
-
-def iso_date(value: dt.date | str | None) -> str | None:
-    """Return a day as ISO text.
-
-    Raises:
-        ArgumentError: When it is no date.
-    """
-    if value is None:
-        return None
-    try:
-        day = value if isinstance(value, dt.date) else dt.date.fromisoformat(str(value))
-    except ValueError as error:
-        raise ArgumentError(f"registered_on must be a date such as '2026-01-31'; got {value!r}") from error
-    return day.isoformat()[:10]
 
 
 def card_of_plan(
