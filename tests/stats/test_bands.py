@@ -26,7 +26,7 @@ def test_the_whole_bridge_has_kolmogorovs_law(level):
 
 
 def test_published_coefficients(oracle):
-    case = oracle("klein_moeschberger_band_coefficients")
+    case = oracle("band_coefficients")
     given, want, within = case["inputs"], case["expected"], case["tolerance"]
     assert hall_wellner_critical(given["low"], given["high"]) == pytest.approx(
         want["hall_wellner"], abs=within

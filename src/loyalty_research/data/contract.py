@@ -219,6 +219,7 @@ _ALL: Final = (
             _text("arm", "Experimental arm of the card."),
             _text("cluster_id", "Unit of assignment where it is larger than a card, such as a day."),
             Column("cycle", "integer", "Which card of the customer this is, from 1.", low=1),
+            Column("paid_value", "decimal", "What was paid on the visit of a stamp.", low=0),
         ),
         happens="occurred_at",
     ),
