@@ -393,27 +393,39 @@ def _check_clusters(
             )
 
 
-def _cell(row: dict[str, Any], m: int, metric: Declared, *, clustered: bool) -> Cell:
-    width = _width(metric)
-    n = int(row[f"_n{m}"])
-    rows = int(row[f"_rows_n{m}"]) if clustered else n
-    sums = np.array([float(row[f"_z{m}_{j}"] or 0.0) for j in range(width)] + [float(n)])
+def _column(rows: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
+    return np.array([row[name] or 0.0 for row in rows], dtype=np.float64)
+
+
+def _cells(rows: Sequence[Mapping[str, Any]], m: int, metric: Declared, *, clustered: bool) -> list[Cell]:
+    """Turn one metric's sums into moments, all cells at once: an A/A certificate has ten thousand."""
+    width, units = _width(metric), _column(rows, "_units")
     size = width + 1
-    gram = np.zeros((size, size))
+    n = _column(rows, f"_n{m}")
+    count = _column(rows, f"_rows_n{m}") if clustered else n
+    sums = np.column_stack([*(_column(rows, f"_z{m}_{j}") for j in range(width)), n])
+    gram = np.zeros((len(rows), size, size))
     for i, j in combinations_with_replacement(range(size if clustered else width), 2):
-        gram[i, j] = gram[j, i] = float(row[f"_g{m}_{i}_{j}"] or 0.0)
+        gram[:, i, j] = gram[:, j, i] = _column(rows, f"_g{m}_{i}_{j}")
     if not clustered:
-        gram[:, width] = gram[width, :] = sums
-    mean = sums / rows if rows else np.full(size, np.nan)
-    cov = np.full((size, size), np.nan)
-    if rows > 1:
-        cov = (gram - np.outer(sums, sums) / rows) / (rows - 1)
-        if not clustered:
-            cov[:, width] = cov[width, :] = 0.0
-        # what rounding leaves of a constant is no variance: sums keep about twelve digits
-        flat = np.diag(cov) <= 1e-12 * np.diag(gram) / rows
-        cov[flat, :] = cov[:, flat] = 0.0
-    return Cell(n=n, nulls=int(row["_units"]) - n, rows=rows, mean=mean, cov=cov)
+        gram[:, width, :] = gram[:, :, width] = sums
+    mean, cov = np.full((len(rows), size), np.nan), np.full((len(rows), size, size), np.nan)
+    some, more = count > 0, count > 1
+    mean[some] = sums[some] / count[some, None]
+    added, held = sums[more], count[more, None, None]
+    about = (gram[more] - added[:, :, None] * added[:, None, :] / held) / (held - 1)
+    if not clustered:
+        about[:, width, :] = about[:, :, width] = 0.0
+    # what rounding leaves of a constant is no variance: sums keep about twelve digits
+    least = 1e-12 * np.einsum("rii->ri", gram[more]) / count[more, None]
+    flat = np.einsum("rii->ri", about) <= least
+    about[flat[:, :, None] | flat[:, None, :]] = 0.0
+    cov[more] = about
+    whole = zip(n.astype(int).tolist(), units.astype(int).tolist(), count.astype(int).tolist(), strict=True)
+    return [
+        Cell(n=had, nulls=all_ - had, rows=held_, mean=mean[i], cov=cov[i])
+        for i, (had, all_, held_) in enumerate(whole)
+    ]
 
 
 def arm_moments(
@@ -520,7 +532,7 @@ def _assemble(
             columns=columns,
             shift=np.array([shift[name] for name in columns]),
             cap=caps.get((columns[0], metric.cap)),
-            cells={key: _cell(row, m, metric, clustered=clustered) for key, row in keyed.items()},
+            cells=dict(zip(keyed, _cells(list(keyed.values()), m, metric, clustered=clustered), strict=True)),
         )
     return ArmMoments(
         arms=tuple(sorted({a for a, _ in keyed})),
