@@ -6,4 +6,20 @@ not measurable, with the reason.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from loyalty_research.programme.surveys import (
+    CustomerEffort,
+    CustomerSatisfaction,
+    NetPromoterScore,
+    customer_effort_score,
+    customer_satisfaction,
+    net_promoter_score,
+)
+
+__all__ = [
+    "CustomerEffort",
+    "CustomerSatisfaction",
+    "NetPromoterScore",
+    "customer_effort_score",
+    "customer_satisfaction",
+    "net_promoter_score",
+]
