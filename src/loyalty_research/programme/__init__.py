@@ -6,6 +6,12 @@ not measurable, with the reason.
 
 from __future__ import annotations
 
+from loyalty_research.programme.campaigns import (
+    CampaignFunnel,
+    ConsentGate,
+    campaign_funnel,
+    consent_gate,
+)
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -16,9 +22,13 @@ from loyalty_research.programme.surveys import (
 )
 
 __all__ = [
+    "CampaignFunnel",
+    "ConsentGate",
     "CustomerEffort",
     "CustomerSatisfaction",
     "NetPromoterScore",
+    "campaign_funnel",
+    "consent_gate",
     "customer_effort_score",
     "customer_satisfaction",
     "net_promoter_score",
