@@ -57,11 +57,12 @@ def test_every_split_is_the_analysis_itself(options):
     labels = sorted({str(b) for b in bucket})
     place = pd.Series([str(b) for b in bucket]).map({b: i for i, b in enumerate(labels)}).to_numpy()
     order = np.random.default_rng(5).permuted(np.tile(np.arange(len(labels)), (splits, 1)), axis=1)
-    hits = dict.fromkeys(found.rates, 0)
+    hits, rows = dict.fromkeys(found.rates, 0), pl.from_pandas(frame)
     for drawn in order:
         arm = np.where(drawn[place] < len(labels) // 2, "b", "a")
-        for row in made.analyse(frame.assign(arm=arm)).to_frame().itertuples():
-            hits[row.metric] += not row.low <= 0 <= row.high
+        # Polars is the quickest of the engines on so few rows
+        for row in made.analyse(rows.with_columns(arm=pl.Series(arm))).rows:
+            hits[row.metric] += not row.estimate.low <= 0 <= row.estimate.high
     assert {m: round(rate.value * splits) for m, rate in found.rates.items()} == hits
     assert sum(hits.values()) > 50
 
