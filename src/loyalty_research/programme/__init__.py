@@ -12,6 +12,7 @@ from loyalty_research.programme.campaigns import (
     campaign_funnel,
     consent_gate,
 )
+from loyalty_research.programme.ledger import PointsLedger, points_ledger
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -27,9 +28,11 @@ __all__ = [
     "CustomerEffort",
     "CustomerSatisfaction",
     "NetPromoterScore",
+    "PointsLedger",
     "campaign_funnel",
     "consent_gate",
     "customer_effort_score",
     "customer_satisfaction",
     "net_promoter_score",
+    "points_ledger",
 ]
