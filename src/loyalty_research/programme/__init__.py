@@ -13,6 +13,12 @@ from loyalty_research.programme.campaigns import (
     consent_gate,
 )
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
+from loyalty_research.programme.retention import (
+    RepeatPurchase,
+    Retention,
+    repeat_purchase_rate,
+    retention_rate,
+)
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -29,10 +35,14 @@ __all__ = [
     "CustomerSatisfaction",
     "NetPromoterScore",
     "PointsLedger",
+    "RepeatPurchase",
+    "Retention",
     "campaign_funnel",
     "consent_gate",
     "customer_effort_score",
     "customer_satisfaction",
     "net_promoter_score",
     "points_ledger",
+    "repeat_purchase_rate",
+    "retention_rate",
 ]
