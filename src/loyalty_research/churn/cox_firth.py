@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from loyalty_research.churn import cox_core as core
+from loyalty_research.churn.cox_newton import OnRows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,27 +29,8 @@ __all__ = ["Firth"]
 
 
 @dataclass(frozen=True, slots=True)
-class Firth:
-    """Log partial likelihood (Breslow or Efron) plus half the log determinant of its information.
-
-    Attributes:
-        data: Rows or cells.
-        events: Event times.
-    """
-
-    data: Carrier
-    events: Events
-
-    @property
-    def reach(self) -> Floats:
-        """Range of each column."""
-        kept: Floats = np.ptp(self.data.z, axis=0).astype(np.float64)
-        return kept
-
-    @property
-    def mass(self) -> float:
-        """Weighted number of events."""
-        return float((self.events.weight * self.events.deaths).sum())
+class Firth(OnRows):
+    """Log partial likelihood (Breslow or Efron) plus half the log determinant of its information."""
 
     @property
     def precision(self) -> float:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["Fit", "Objective", "Partial", "maximise", "profile_limits"]
+__all__ = ["Fit", "Objective", "OnRows", "Partial", "maximise", "profile_limits"]
 
 
 class Objective(Protocol):
@@ -44,18 +44,16 @@ class Objective(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Partial:
-    """Log partial likelihood after Breslow or Efron, less an L2 penalty if there is one.
+class OnRows:
+    """What likelihoods on rows or cells share.
 
     Attributes:
         data: Rows or cells.
         events: Event times.
-        ridge: Takes ``ridge * beta^2 / 2`` off per column, shape ``(p,)``, or None.
     """
 
     data: Carrier
     events: Events
-    ridge: Floats | None = None
 
     @property
     def reach(self) -> Floats:
@@ -67,6 +65,17 @@ class Partial:
     def mass(self) -> float:
         """Weighted number of events."""
         return float((self.events.weight * self.events.deaths).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Partial(OnRows):
+    """Log partial likelihood after Breslow or Efron, less an L2 penalty if there is one.
+
+    Attributes:
+        ridge: Takes ``ridge * beta^2 / 2`` off per column, shape ``(p,)``, or None.
+    """
+
+    ridge: Floats | None = None
 
     @property
     def precision(self) -> float:
