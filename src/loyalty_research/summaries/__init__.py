@@ -7,6 +7,7 @@ Spark. What comes back is a small pandas frame whose ``attrs`` say what was left
 from loyalty_research.summaries._cards import cards, stamps
 from loyalty_research.summaries._cohorts import cohorts
 from loyalty_research.summaries._gaps import inactivity_gaps
+from loyalty_research.summaries._members import member_units
 from loyalty_research.summaries._moments import ArmMoments, MetricMoments, arm_moments, group_label
 from loyalty_research.summaries._purchases import daily, purchases
 from loyalty_research.summaries._units import campaign_units, units
@@ -21,6 +22,7 @@ __all__ = [
     "daily",
     "group_label",
     "inactivity_gaps",
+    "member_units",
     "purchases",
     "stamps",
     "units",

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.summaries._frames import Lines
 
-__all__ = ["campaign_units", "units"]
+__all__ = ["campaign_units", "in_windows", "joinable", "spells_of", "units", "with_sums"]
 
 SHORT_WINDOW = "customers not observed for the whole outcome window"
 SHORT_PAST = "customers whose pre-period begins before the data"
@@ -37,15 +37,16 @@ _COVARIATES = ("age", "gender", "region", "acquisition_channel")
 _SUMS = ("spend", "orders", "pre_spend", "pre_orders")
 
 
-def _windows(dated: nw.LazyFrame[Any], window: int, pre: int) -> pd.DataFrame:
+def in_windows(dated: nw.LazyFrame[Any], window: int, pre: int, *, begin: int = 0) -> pd.DataFrame:
     """Sum each customer's purchases in the window after and before their own day zero.
 
     Args:
         dated: Purchases with ``start``, the day number of day zero.
-        window: Days of the outcome window, from day zero on.
+        window: Days of the outcome window.
         pre: Days of the pre-period, day zero excluded.
+        begin: First day of the outcome window, days from day zero.
     """
-    after = (nw.col("_t") >= 0) & (nw.col("_t") < window)
+    after = (nw.col("_t") >= begin) & (nw.col("_t") < begin + window)
     before = (nw.col("_t") < 0) & (nw.col("_t") >= -pre)
     past = nw.col("_t") < 0
     marked = dated.with_columns(_t=nw.col("day") - nw.col("start")).with_columns(
@@ -60,7 +61,8 @@ def _windows(dated: nw.LazyFrame[Any], window: int, pre: int) -> pd.DataFrame:
     return collect(marked.group_by("customer_id").agg(*sums, latest, earliest)).set_index("customer_id")
 
 
-def _joinable(left: nw.LazyFrame[Any], right: nw.LazyFrame[Any], name: str) -> None:
+def joinable(left: nw.LazyFrame[Any], right: nw.LazyFrame[Any], name: str) -> None:
+    """Raise ContractError when transactions and a table differ in engine or in the type of customer_id."""
     if left.implementation != right.implementation:
         raise ContractError(
             f"transactions are in {left.implementation} and {name} in {right.implementation}; "
@@ -73,7 +75,8 @@ def _joinable(left: nw.LazyFrame[Any], right: nw.LazyFrame[Any], name: str) -> N
         )
 
 
-def _with_sums(frame: pd.DataFrame, sums: pd.DataFrame) -> pd.DataFrame:
+def with_sums(frame: pd.DataFrame, sums: pd.DataFrame) -> pd.DataFrame:
+    """Add the sums of :func:`in_windows` to units; who bought nothing has zeros."""
     found = sums.reindex(frame["unit_id"])
     filled = {c: found[c].fillna(0).to_numpy() for c in _SUMS}
     return frame.assign(
@@ -153,11 +156,11 @@ def units(
     assigned, experiment = _assignments(tables["assignments"], experiment)
     lines = read_lines(tables["transactions"], until=None if as_of is None else as_ordinal(as_of, "as_of"))
     starts = assigned.select("customer_id", "start")
-    _joinable(lines.frame, starts, "assignments")
+    joinable(lines.frame, starts, "assignments")
 
     frame = collect(assigned).rename(columns={"customer_id": "unit_id"})
     frame = frame.sort_values("unit_id", ignore_index=True)
-    frame = _with_sums(frame, _windows(lines.frame.join(starts, on="customer_id", how="inner"), window, pre))
+    frame = with_sums(frame, in_windows(lines.frame.join(starts, on="customer_id", how="inner"), window, pre))
     if "memberships" in tables:
         frame = _with_membership(frame, tables["memberships"], window)
     if "customers" in tables:
@@ -214,7 +217,7 @@ def _assignments(table: Any, experiment: str | None) -> tuple[nw.LazyFrame[Any],
 
 
 def _with_membership(frame: pd.DataFrame, memberships: Any, window: int) -> pd.DataFrame:
-    spells = _spells(memberships)
+    spells = spells_of(memberships)
     spells = spells[spells["customer_id"].isin(frame["unit_id"])]
     start = spells["customer_id"].map(frame.set_index("unit_id")["start"]).to_numpy(dtype=float)
     since, until = spells["since"].to_numpy(dtype=float), spells["until"].to_numpy(dtype=float)
@@ -226,7 +229,8 @@ def _with_membership(frame: pd.DataFrame, memberships: Any, window: int) -> pd.D
     )
 
 
-def _spells(memberships: Any) -> pd.DataFrame:
+def spells_of(memberships: Any) -> pd.DataFrame:
+    """Return customer_id, since and until (day numbers, until below 1 while open) of each spell."""
     table = as_lazy(memberships, "memberships")
     names = table.collect_schema().names()
     need(names, ["customer_id"], "memberships")
@@ -324,9 +328,9 @@ def campaign_units(
     start = int(targeted["day"].min()) if index_date is None else as_ordinal(index_date, "index_date")
     lines = read_lines(transactions, until=None if as_of is None else as_ordinal(as_of, "as_of"))
     _inside(lines, start, window, pre)
-    _joinable(lines.frame, sent, "contacts")
+    joinable(lines.frame, sent, "contacts")
 
-    sums = _windows(lines.frame.with_columns(start=nw.lit(start, dtype=nw.Int64)), window, pre)
+    sums = in_windows(lines.frame.with_columns(start=nw.lit(start, dtype=nw.Int64)), window, pre)
     sums = sums[sums["latest"].notna().to_numpy()].sort_index()
     chosen = sums.index.isin(targeted["customer_id"])
     if chosen.all() or not chosen.any():
@@ -334,7 +338,7 @@ def campaign_units(
         raise DesignError(
             f"campaign {campaign_id!r}: nobody who bought before {dt.date.fromordinal(start)} was {group}"
         )
-    frame = _with_sums(_named(sums, chosen), sums).assign(
+    frame = with_sums(_named(sums, chosen), sums).assign(
         pre_recency=-sums["latest"].to_numpy(dtype=np.int64),
         pre_tenure=-sums["earliest"].to_numpy(dtype=np.int64),
     )
