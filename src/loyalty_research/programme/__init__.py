@@ -12,6 +12,17 @@ from loyalty_research.programme.campaigns import (
     campaign_funnel,
     consent_gate,
 )
+from loyalty_research.programme.contact_dose import (
+    ContactDoseResponse,
+    contact_dose_response,
+)
+from loyalty_research.programme.contact_rules import (
+    ContactAudit,
+    SunsetTest,
+    audit_contacts,
+    messages_per_month,
+    sunset_policy_test,
+)
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
 from loyalty_research.programme.retention import (
     RepeatPurchase,
@@ -31,18 +42,25 @@ from loyalty_research.programme.surveys import (
 __all__ = [
     "CampaignFunnel",
     "ConsentGate",
+    "ContactAudit",
+    "ContactDoseResponse",
     "CustomerEffort",
     "CustomerSatisfaction",
     "NetPromoterScore",
     "PointsLedger",
     "RepeatPurchase",
     "Retention",
+    "SunsetTest",
+    "audit_contacts",
     "campaign_funnel",
     "consent_gate",
+    "contact_dose_response",
     "customer_effort_score",
     "customer_satisfaction",
+    "messages_per_month",
     "net_promoter_score",
     "points_ledger",
     "repeat_purchase_rate",
     "retention_rate",
+    "sunset_policy_test",
 ]
