@@ -12,9 +12,15 @@ import pandas as pd
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
-from loyalty_research.programme._windows import PurchaseDays, date_of, purchase_days
+from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.stats.proportions import proportion, wilson_interval
-from loyalty_research.stats.survival import curve_at, curve_interval, curve_quantile, kaplan_meier
+from loyalty_research.stats.survival import (
+    curve_at,
+    curve_interval,
+    curve_quantile,
+    kaplan_meier,
+    survival_at,
+)
 from loyalty_research.summaries import cohorts
 from loyalty_research.summaries._frames import positive_days
 
@@ -23,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
+
+    from loyalty_research.programme._windows import PurchaseDays
 
     Array = NDArray[Any]
 
@@ -267,12 +275,13 @@ def repeat_purchase_rate(
     seen = days > 0
     curve = kaplan_meier(days[seen], again[seen])
     low, high = curve_interval(curve, level=level)
-    at = [1 - float(curve_at(curve, steps, [window], before=1.0)[0]) for steps in (curve.survival, high, low)]
+    share = 1 - float(survival_at(curve, [window])[0])
+    least, most = (1 - float(curve_at(curve, steps, [window], before=1.0)[0]) for steps in (high, low))
     median = curve_quantile(curve, level=level)
     n = int(seen.sum())
     return RepeatPurchase(
         proportion(int((back & followed).sum()), int(followed.sum()), level=level),
-        by_curve=Estimate(*at, level, "kaplan-meier, log-log", n, "fraction"),
+        by_curve=Estimate(share, least, most, level, "kaplan-meier, log-log", n, "fraction"),
         median=Estimate(*median, level, "kaplan-meier, log-log", n, "days"),
         curve=pd.DataFrame(
             {"days": curve.times, "share": 1 - curve.survival, "low": 1 - high, "high": 1 - low}
