@@ -30,6 +30,13 @@ from loyalty_research.programme.retention import (
     repeat_purchase_rate,
     retention_rate,
 )
+from loyalty_research.programme.revenue import (
+    RevenueConcentration,
+    RevenueRetention,
+    period_revenue,
+    revenue_concentration,
+    revenue_retention,
+)
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -50,6 +57,8 @@ __all__ = [
     "PointsLedger",
     "RepeatPurchase",
     "Retention",
+    "RevenueConcentration",
+    "RevenueRetention",
     "SunsetTest",
     "audit_contacts",
     "campaign_funnel",
@@ -59,8 +68,11 @@ __all__ = [
     "customer_satisfaction",
     "messages_per_month",
     "net_promoter_score",
+    "period_revenue",
     "points_ledger",
     "repeat_purchase_rate",
     "retention_rate",
+    "revenue_concentration",
+    "revenue_retention",
     "sunset_policy_test",
 ]
