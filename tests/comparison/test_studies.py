@@ -170,6 +170,68 @@ def test_data_without_groups_say_so_instead_of_failing():
         find_units(source)
 
 
+def test_members_are_set_beside_who_could_have_joined_on_the_day():
+    made = lr.simulate("points", customers=4000, seed=5)
+    tables = {
+        name: made.frame(name)[[c for c in made.frame(name) if not c.endswith("_date")]]
+        for name in ("transactions", "memberships")
+    }
+    source = dataset(tables, currency="EUR", timezone=made.timezone, as_of=made.as_of)
+    found = study(source, seed=3)
+    assert (found.units.origin, found.design) == ("memberships", "observational")
+    assert found.main.sizes["member"] == found.main.sizes["non-member"]
+    expected = summaries.member_units(
+        source.tables["transactions"],
+        source.tables["memberships"],
+        window_days=90,
+        pre_days=90,
+        as_of=source.as_of,
+        seed=3,
+    )
+    assert found.n == len(expected)
+    # what is known only afterwards is no covariate
+    assert "joined_later" not in found.units.table
+    adjusted, raw = found.main.estimate(estimand="ATO"), found.main.estimate(estimand="not an effect")
+    assert adjusted.value < 0.6 * raw.value
+    assert any("could have joined on the same day" in note for note in found.notes)
+    with pytest.raises(DesignError, match="members chose to join; use 'observational'"):
+        study(source, design="randomised")
+
+
+def test_segments_and_the_certificate_need_lots(programme, campaign):
+    found = study(programme, ratio=(1, 1), segments=["region"], splits=200)
+    assert found.segments[0].by == "region"
+    assert found.certificate.splits == 200
+    assert found.certificate.checks in [items for items, _ in found.checks()]
+    assert found.who().shape[0] == 2
+    (picture,) = found.segment_pictures()
+    assert picture[1] == found.segments[0].verdict()
+    assert study(programme, ratio=(1, 1), splits=0).certificate is None
+    with pytest.raises(DesignError, match="segments= shows effects of assignment by lot"):
+        study(campaign, window_days=60, pre_days=60, segments=["region"])
+
+
+def test_those_who_redeemed_a_coupon_are_shown_with_the_reason_not_to_believe_it(campaign):
+    assert study(campaign, window_days=60, pre_days=60).redeemers is None
+    contacts = campaign.frame("contacts").drop(columns=["sent_date"])
+    redeemed = (
+        contacts[contacts["campaign_id"] == "a"]
+        .iloc[::3]
+        .assign(
+            event="redeem",
+            sent_at=pd.Timestamp("2023-08-01"),
+            contact_id=lambda f: [f"r{i}" for i in range(len(f))],
+        )
+    )
+    lines = campaign.frame("transactions").drop(columns=["transacted_date"])
+    tables = {"transactions": lines, "contacts": pd.concat([contacts, redeemed], ignore_index=True)}
+    found = study(dataset(tables, currency="EUR", as_of=dt.date(2023, 12, 31)), window_days=60, pre_days=60)
+    assert set(found.redeemers.sizes) == {"did not redeem", "redeemed"}
+    assert found.redeemers.sizes["redeemed"] == len(redeemed)
+    assert any("spend more by definition" in note for note in found.notes)
+    assert any(f.id.startswith("redeemers-") for f in found.findings())
+
+
 def hillstrom(n=600, seed=0):
     """A finished experiment with other names, three arms and no memberships."""
     rng = np.random.default_rng(seed)

@@ -40,7 +40,8 @@ __all__ = ["DESIGNS_OF_A_STUDY", "Study", "study"]
 DESIGNS_OF_A_STUDY = ("recorded", "randomised", "encouragement", "observational")
 """``"recorded"`` takes assignments and finished experiments for chance, and campaigns for choice."""
 
-_CONTROLS = ("control", "not targeted")
+_CONTROLS = ("control", "not targeted", "non-member")
+_CHOSEN = ("campaign", "memberships")
 _MEANS = ("spend", "orders")
 _SHARES = ("converted", "completed", "visit", "conversion")
 _BACKGROUND = ("age", "gender", "region", "acquisition_channel")
@@ -449,16 +450,17 @@ def study(
     if design not in DESIGNS_OF_A_STUDY:
         raise ArgumentError(f"design is one of {', '.join(DESIGNS_OF_A_STUDY)}; got {design!r}")
     try:
-        units = find_units(source, campaign=campaign, window_days=window_days, pre_days=pre_days)
+        units = find_units(source, campaign=campaign, window_days=window_days, pre_days=pre_days, seed=seed)
     except NoGroupsError as nothing:
         return Study(None, None, reason=str(nothing))
-    if units.origin == "campaign" and design in ("randomised", "encouragement"):
-        raise DesignError(
-            f"design={design!r} does not fit: the sender chose whom campaign {units.campaign} went to; use 'observational'"
-        )
+    if units.origin in _CHOSEN and design in ("randomised", "encouragement"):
+        who = "members chose to join"
+        if units.origin == "campaign":
+            who = f"the sender chose whom campaign {units.campaign} went to"
+        raise DesignError(f"design={design!r} does not fit: {who}; use 'observational'")
     schema = _schema(units.table)
     member = received if received is not None and received in schema else None
-    chosen = _chosen(design, chance=units.origin != "campaign", member=member)
+    chosen = _chosen(design, chance=units.origin not in _CHOSEN, member=member)
     declared = _metrics(metrics, schema, source.currency)
     control = _control(units.table, schema, assignment, control)
     before = tuple(covariates) or _before(units.table, schema, background=False)

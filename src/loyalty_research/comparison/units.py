@@ -33,7 +33,7 @@ class Units:
 
     Attributes:
         table: One row per unit, as narwhals takes it.
-        origin: ``"units"``, ``"assignments"`` or ``"campaign"``.
+        origin: ``"units"``, ``"assignments"``, ``"memberships"`` or ``"campaign"``.
         notes: What a reader must know about it.
         dropped: Reason to the number left out.
         campaign: The campaign, where there is one.
@@ -51,9 +51,12 @@ class Units:
 
 
 def find_units(
-    source: Dataset, *, campaign: str | None = None, window_days: int = 90, pre_days: int = 90
+    source: Dataset, *, campaign: str | None = None, window_days: int = 90, pre_days: int = 90, seed: int = 0
 ) -> Units:
-    """Return a dataset's units: its own table, else its experiment, else a campaign.
+    """Return a dataset's units: its own table, else its experiment, its members, or a campaign.
+
+    Members are set beside customers who could have joined on the same day, so that nobody had to
+    stay a customer to be counted as one.
 
     Args:
         source: The dataset.
@@ -61,6 +64,7 @@ def find_units(
             whose windows fit when None.
         window_days: Days of outcome from day zero on, for tables that are put together.
         pre_days: Days before day zero.
+        seed: Of the draws of non-members.
 
     Raises:
         NoGroupsError: When the dataset holds no groups of any kind.
@@ -80,15 +84,39 @@ def find_units(
         frame = summaries.units(source, window_days=window_days, pre_days=pre_days)
         note = message("Outcomes are those of {days} days from the day of assignment.", days=window_days)
         return Units(frame, "assignments", (note,), dict(frame.attrs["dropped"]))
+    if campaign is None and source.has("memberships") and source.has("transactions"):
+        return _members(source, window_days, pre_days, seed)
     if source.has("contacts", "campaign_id") and source.has("transactions"):
         return _campaign(source, campaign, window_days, pre_days)
     raise NoGroupsError(
         message(
-            "These data hold no groups to compare: there is no table units, no table assignments, and no contacts "
-            "of a campaign beside transactions. There is {tables}.",
+            "These data hold no groups to compare: there is no table units, no table assignments, and no memberships or "
+            "contacts of a campaign beside transactions. There is {tables}.",
             tables=", ".join(source.tables),
         )
     )
+
+
+def _members(source: Dataset, window: int, pre: int, seed: int) -> Units:
+    frame = summaries.member_units(
+        source.tables["transactions"],
+        source.tables["memberships"],
+        window_days=window,
+        pre_days=pre,
+        as_of=source.as_of,
+        seed=seed,
+    )
+    notes = (
+        message(
+            "Everybody who joined is set beside a customer who could have joined on the same day, and both are "
+            "followed for the {days} days after it, so that nobody had to stay to be counted.",
+            days=window,
+        ),
+        message("Members chose to join: nobody drew lots."),
+    )
+    # who joins later is known only afterwards, so it must not be taken for a trait from before
+    table = frame.drop(columns="joined_later")
+    return Units(table, "memberships", notes, dict(frame.attrs["dropped"]))
 
 
 def _campaign(source: Dataset, campaign: str | None, window: int, pre: int) -> Units:
