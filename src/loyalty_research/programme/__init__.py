@@ -23,7 +23,16 @@ from loyalty_research.programme.contact_rules import (
     messages_per_month,
     sunset_policy_test,
 )
+from loyalty_research.programme.deferral import PointsDeferral, points_deferral
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
+from loyalty_research.programme.liability import (
+    ExpiryWhatIf,
+    RedemptionLiability,
+    RedemptionTriangle,
+    expiry_what_if,
+    redemption_liability,
+    redemption_triangle,
+)
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
@@ -53,8 +62,12 @@ __all__ = [
     "ContactDoseResponse",
     "CustomerEffort",
     "CustomerSatisfaction",
+    "ExpiryWhatIf",
     "NetPromoterScore",
+    "PointsDeferral",
     "PointsLedger",
+    "RedemptionLiability",
+    "RedemptionTriangle",
     "RepeatPurchase",
     "Retention",
     "RevenueConcentration",
@@ -66,10 +79,14 @@ __all__ = [
     "contact_dose_response",
     "customer_effort_score",
     "customer_satisfaction",
+    "expiry_what_if",
     "messages_per_month",
     "net_promoter_score",
     "period_revenue",
+    "points_deferral",
     "points_ledger",
+    "redemption_liability",
+    "redemption_triangle",
     "repeat_purchase_rate",
     "retention_rate",
     "revenue_concentration",

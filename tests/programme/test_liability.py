@@ -1,0 +1,253 @@
+"""Liability against Mack's published triangle, IFRS 15's example and simulations with a known end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from loyalty_research.errors import ArgumentError, DesignError
+from loyalty_research.programme._chain_ladder import chain_ladder
+from loyalty_research.programme.deferral import points_deferral
+from loyalty_research.programme.ledger import points_ledger
+from loyalty_research.programme.liability import expiry_what_if, redemption_liability, redemption_triangle
+
+NAN = float("nan")
+SMALL = [[10, 20, 22, 23], [12, 25, 27, NAN], [9, 17, NAN, NAN], [11, NAN, NAN, NAN]]
+ISSUED = [40, 45, 30, 40]
+
+
+def square(rows):
+    """Fill a triangle up with NaN."""
+    width = len(rows[0])
+    return np.array([[*row, *[NAN] * (width - len(row))] for row in rows], dtype=float)
+
+
+def test_mack_on_the_published_triangle(oracle):
+    case = oracle("mack_taylor_ashe")
+    expected, within = case["expected"], case["tolerance"]
+    fit = chain_ladder(square(case["inputs"]["cumulative"]))
+    assert fit.outstanding == pytest.approx(expected["outstanding"], abs=within)
+    assert fit.standard_errors == pytest.approx(expected["standard_errors"], abs=within)
+    assert fit.total == pytest.approx(expected["total"], abs=within)
+    assert fit.total_standard_error == pytest.approx(expected["total_standard_error"], abs=within)
+
+
+def test_more_cohorts_than_ages_leave_nothing_to_extrapolate():
+    # a row that is complete adds to the factors and to nothing else
+    fit = chain_ladder([[8, 18, 20, 21], *SMALL])
+    assert fit.outstanding[:2].tolist() == [0, 0]
+    assert fit.standard_errors[:2].tolist() == [0, 0]
+    own = np.array([21 / 20, 23 / 22])
+    factor = 44 / 42
+    assert fit.variances[2] == pytest.approx(float(np.array([20, 22]) @ (own - factor) ** 2))
+
+
+def test_scaling_the_triangle_scales_the_answer():
+    one, ten = chain_ladder(SMALL), chain_ladder(10 * np.array(SMALL))
+    assert ten.total == pytest.approx(10 * one.total)
+    assert ten.total_standard_error == pytest.approx(10 * one.total_standard_error)
+
+
+def simulate(rng, size):
+    """Draw a square under Mack's assumptions: mean f C, variance s C."""
+    factors = np.array([2.0, 1.4, 1.2, 1.1, 1.06, 1.03, 1.02])
+    spread = np.array([300.0, 120, 60, 30, 15, 8, 4])
+    full = np.empty((size, len(factors) + 1))
+    full[:, 0] = rng.uniform(8_000, 12_000, size)
+    for k, (f, s) in enumerate(zip(factors, spread, strict=True)):
+        # a cumulative figure cannot fall: the gamma part is what is added
+        mean = (f - 1) * full[:, k]
+        variance = s * full[:, k]
+        full[:, k + 1] = full[:, k] + rng.gamma(mean**2 / variance, variance / mean)
+    return full
+
+
+def coverage(replicates, seed):
+    rng = np.random.default_rng(seed)
+    size, hits = 8, 0
+    for _ in range(replicates):
+        full = simulate(rng, size)
+        seen = full.copy()
+        seen[np.add.outer(np.arange(size), np.arange(size)) >= size] = np.nan
+        result = redemption_liability(seen, issued=np.full(size, 1e9))
+        truth = full[:, -1].sum() - np.nanmax(seen, axis=1).sum()
+        hits += result.points.low <= truth <= result.points.high
+    return hits / replicates
+
+
+@pytest.mark.slow
+def test_the_interval_of_the_liability_covers():
+    """A short triangle: 92.4% at 2,000 replicates (Monte Carlo error 0.6), which the docstring says."""
+    assert coverage(2000, 5) == pytest.approx(0.924, abs=0.018)
+
+
+def test_the_interval_of_the_liability_covers_in_a_few_replicates():
+    assert coverage(100, 6) > 0.83
+
+
+def test_shares_and_money_follow_from_the_points():
+    result = redemption_liability(SMALL, issued=ISSUED, value_per_point=0.01, currency="EUR")
+    assert result.liability.value == pytest.approx(result.points.value / 100)
+    assert result.redemption.value == pytest.approx((78 - 1 + result.points.value + 1) / 155)
+    assert result.breakage.value + result.redemption.value == pytest.approx(1)
+    assert result.breakage.low == pytest.approx(1 - result.redemption.high)
+    assert result.points.low < result.points.value < result.points.high <= result.cohorts["held"].sum()
+    assert "EUR" in result.verdict()
+    frame = result.to_frame()
+    assert frame["estimate"][4:].sum() == pytest.approx(result.points.value)
+
+
+def test_more_projected_than_held_withholds_the_verdict():
+    result = redemption_liability(SMALL, issued=[24, 27, 17, 11.5])
+    assert result.verdict().startswith("No verdict")
+    assert redemption_liability(SMALL, issued=[24, 28, 60, 20]).checks[0].status == "warning"
+
+
+def test_an_expiry_cap_ends_the_development():
+    result = redemption_liability(np.array(SMALL)[:, :3], issued=ISSUED, expires_after=2)
+    assert result.checks[1].status == "passed"
+    # the oldest cohort of these can redeem no more
+    assert result.cohorts["expected"].tolist()[:2] == [0, 0]
+    with pytest.raises(DesignError, match=r"1\.00 points were redeemed later than 2"):
+        redemption_liability(SMALL, issued=ISSUED, expires_after=2)
+    assert redemption_liability(SMALL, issued=ISSUED, expires_after=9).checks[1].status == "warning"
+
+
+def test_a_shorter_expiry_redeems_less():
+    result = expiry_what_if(SMALL, issued=ISSUED, expires_after=[3, 2])
+    policies = result.policies
+    assert policies["expires_after"].tolist() == [2, 3]
+    assert policies["redemption"].is_monotonic_increasing
+    assert policies["liability"].is_monotonic_increasing
+    # by hand: ages 0 to 2 of the same development
+    ultimate = 22 + 27 + 17 * 49 / 45 + 11 * 2 * 49 / 45
+    assert policies["redemption"][0] == pytest.approx(ultimate / 155)
+    current = redemption_liability(SMALL, issued=ISSUED)
+    assert policies["liability"][1] == pytest.approx(current.liability.value)
+    assert "only a trial" in result.verdict()
+    with pytest.raises(ArgumentError, match="1 to 3"):
+        expiry_what_if(SMALL, issued=ISSUED, expires_after=[4])
+
+
+def ledger():
+    rows = [
+        ("a", "2024-01-05", "earn", 100),
+        ("b", "2024-01-20", "earn", 60),
+        ("a", "2024-02-10", "earn", 50),
+        ("b", "2024-02-12", "adjust", -10),
+        ("a", "2024-03-01", "redeem", -120),
+        ("b", "2024-03-30", "expire", -20),
+        ("a", "2024-04-02", "earn", 5),
+    ]
+    return points_ledger(
+        pd.DataFrame(
+            {
+                "customer_id": [r[0] for r in rows],
+                "occurred_at": pd.to_datetime([r[1] for r in rows]),
+                "type": [r[2] for r in rows],
+                "points": [r[3] for r in rows],
+            }
+        )
+    )
+
+
+def test_the_triangle_counts_by_cohort_and_age_in_whole_periods():
+    found = redemption_triangle(ledger())
+    # April is not over; March issued nothing
+    assert found.redeemed.index.tolist() == ["2024-01", "2024-02"]
+    assert found.redeemed.fillna(-1).to_numpy().tolist() == [[0, 0, 100], [0, 20, -1]]
+    assert found.issued.tolist() == [150, 50]
+    assert found.held.tolist() == [30, 30]
+
+
+def test_a_ledger_and_its_triangle_give_one_answer():
+    rng = np.random.default_rng(3)
+    days = rng.integers(0, 360, size=3000)
+    who = rng.integers(0, 400, size=3000)
+    spent = rng.random(400) < 0.6
+    earned = pd.DataFrame({"customer_id": who, "day": days, "points": 10.0, "type": "earn"})
+    burnt = earned[spent[who]].assign(points=-10.0, type="redeem")
+    burnt["day"] += rng.geometric(0.02, size=len(burnt))
+    rows = pd.concat([earned, burnt[burnt["day"] < 360]])
+    rows["occurred_at"] = pd.Timestamp("2024-01-01") + pd.to_timedelta(rows["day"], unit="D")
+    booked = points_ledger(rows, as_of="2024-12-31")
+    triangle = redemption_triangle(booked, period="Q")
+    direct = redemption_liability(booked, period="Q")
+    assert direct.points == redemption_liability(triangle).points
+    by_hand = redemption_liability(triangle.redeemed, issued=triangle.issued, held=triangle.held)
+    assert by_hand.points == direct.points
+    assert float(booked.outstanding) == direct.cohorts["held"].sum()
+
+
+@pytest.mark.parametrize(
+    ("triangle", "said"),
+    [
+        ([[1, 2], [NAN, 3]], "run of figures"),
+        ([[1, 2, 3], [4, 5, NAN], [6, NAN, NAN]], "too short"),
+        ([[3, 2], [1, NAN]], "never falls"),
+        ([[0, 2, 3], [1, 2, NAN], [1, NAN, NAN]], "longer periods"),
+        ([*SMALL[:3], [0, NAN, NAN, NAN]], "no redemption yet"),
+        ([[1, NAN], [1, NAN]], "last age"),
+        ([[1], [2]], "at least two"),
+    ],
+)
+def test_what_cannot_be_developed_is_refused(triangle, said):
+    with pytest.raises(DesignError, match=said):
+        redemption_liability(triangle, issued=[100] * len(triangle))
+
+
+def test_bad_options_are_refused():
+    with pytest.raises(ArgumentError, match="needs issued"):
+        redemption_liability(SMALL)
+    with pytest.raises(ArgumentError, match="4 cohorts"):
+        redemption_liability(SMALL, issued=[1, 2])
+    with pytest.raises(DesignError, match="more points are redeemed than issued"):
+        redemption_liability(SMALL, issued=[1, 1, 1, 1])
+    with pytest.raises(ArgumentError, match="value_per_point"):
+        redemption_liability(SMALL, issued=ISSUED, value_per_point=0)
+    with pytest.raises(ArgumentError, match="period is one of"):
+        redemption_triangle(ledger(), period="W")
+
+
+def test_deferral_is_the_standards_example(oracle):
+    case = oracle("ifrs15_points_deferral")
+    given, expected, within = case["inputs"], case["expected"], case["tolerance"]
+    result = points_deferral(
+        given["sales"],
+        point_value=given["point_value"],
+        issued=given["points_issued"],
+        expected=[given["expected_redeem_y1"], given["expected_redeem_y2"]],
+        redeemed=[given["redeemed_y1"], given["redeemed_y2_more"]],
+    )
+    assert float(result.goods) == pytest.approx(expected["alloc_products"], abs=within)
+    assert float(result.points) == pytest.approx(expected["alloc_points"], abs=within)
+    revenue = [float(r) for r in result.schedule["revenue"]]
+    assert revenue == pytest.approx([expected["revenue_y1"], expected["revenue_y2"]], abs=within)
+    assert float(result.schedule["liability"].iloc[-1]) == pytest.approx(
+        expected["liability_end_y2"], abs=within
+    )
+    assert result.goods + result.points == given["sales"]
+    assert "1,073.29" in result.verdict()
+
+
+def test_all_redeemed_leaves_nothing_owed():
+    result = points_deferral(100, point_value=0.1, issued=50, expected=[40, 40], redeemed=[10, 30])
+    assert result.schedule["liability"].iloc[-1] == 0
+    assert sum(result.schedule["revenue"]) == result.points
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"redeemed": [41]}, "only 40 were expected"),
+        ({"redeemed": [1, 2]}, "one figure per period"),
+        ({"expected": [60]}, "more points are expected"),
+        ({"point_value": 0}, "point_value"),
+        ({"issued": float("nan")}, "issued"),
+    ],
+)
+def test_bad_deferrals_are_refused(change, said):
+    options = {"point_value": 1, "issued": 50, "expected": [40], "redeemed": [10]} | change
+    with pytest.raises(ArgumentError, match=said):
+        points_deferral(100, **options)
