@@ -33,11 +33,21 @@ from loyalty_research.programme.liability import (
     redemption_liability,
     redemption_triangle,
 )
+from loyalty_research.programme.membership import (
+    ActiveMembership,
+    active_membership_rate,
+)
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
     repeat_purchase_rate,
     retention_rate,
+)
+from loyalty_research.programme.returns import (
+    ReturnOnInvestment,
+    retention_multiplier,
+    retention_table,
+    return_on_investment,
 )
 from loyalty_research.programme.revenue import (
     RevenueConcentration,
@@ -45,6 +55,15 @@ from loyalty_research.programme.revenue import (
     period_revenue,
     revenue_concentration,
     revenue_retention,
+)
+from loyalty_research.programme.segments import (
+    age_bands,
+    banded,
+    loyalty_segments,
+    persons_and_organisations,
+    promoter_groups,
+    purchase_cycles,
+    rfm_segments,
 )
 from loyalty_research.programme.surveys import (
     CustomerEffort,
@@ -56,6 +75,7 @@ from loyalty_research.programme.surveys import (
 )
 
 __all__ = [
+    "ActiveMembership",
     "CampaignFunnel",
     "ConsentGate",
     "ContactAudit",
@@ -70,26 +90,38 @@ __all__ = [
     "RedemptionTriangle",
     "RepeatPurchase",
     "Retention",
+    "ReturnOnInvestment",
     "RevenueConcentration",
     "RevenueRetention",
     "SunsetTest",
+    "active_membership_rate",
+    "age_bands",
     "audit_contacts",
+    "banded",
     "campaign_funnel",
     "consent_gate",
     "contact_dose_response",
     "customer_effort_score",
     "customer_satisfaction",
     "expiry_what_if",
+    "loyalty_segments",
     "messages_per_month",
     "net_promoter_score",
     "period_revenue",
+    "persons_and_organisations",
     "points_deferral",
     "points_ledger",
+    "promoter_groups",
+    "purchase_cycles",
     "redemption_liability",
     "redemption_triangle",
     "repeat_purchase_rate",
+    "retention_multiplier",
     "retention_rate",
+    "retention_table",
+    "return_on_investment",
     "revenue_concentration",
     "revenue_retention",
+    "rfm_segments",
     "sunset_policy_test",
 ]
