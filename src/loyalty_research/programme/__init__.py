@@ -33,6 +33,14 @@ from loyalty_research.programme.liability import (
     redemption_liability,
     redemption_triangle,
 )
+from loyalty_research.programme.mechanisms import (
+    BreakEven,
+    Mechanism,
+    MechanismAudit,
+    MechanismCost,
+    mechanism,
+    preset,
+)
 from loyalty_research.programme.membership import (
     ActiveMembership,
     active_membership_rate,
@@ -76,6 +84,7 @@ from loyalty_research.programme.surveys import (
 
 __all__ = [
     "ActiveMembership",
+    "BreakEven",
     "CampaignFunnel",
     "ConsentGate",
     "ContactAudit",
@@ -83,6 +92,9 @@ __all__ = [
     "CustomerEffort",
     "CustomerSatisfaction",
     "ExpiryWhatIf",
+    "Mechanism",
+    "MechanismAudit",
+    "MechanismCost",
     "NetPromoterScore",
     "PointsDeferral",
     "PointsLedger",
@@ -105,12 +117,14 @@ __all__ = [
     "customer_satisfaction",
     "expiry_what_if",
     "loyalty_segments",
+    "mechanism",
     "messages_per_month",
     "net_promoter_score",
     "period_revenue",
     "persons_and_organisations",
     "points_deferral",
     "points_ledger",
+    "preset",
     "promoter_groups",
     "purchase_cycles",
     "redemption_liability",
