@@ -64,6 +64,15 @@ from loyalty_research.programme.revenue import (
     revenue_concentration,
     revenue_retention,
 )
+from loyalty_research.programme.segment_stability import (
+    SegmentOverlap,
+    SegmentSizes,
+    SegmentStability,
+    cramers_v,
+    segment_overlap,
+    segment_sizes,
+    segment_stability,
+)
 from loyalty_research.programme.segments import (
     age_bands,
     banded,
@@ -105,6 +114,9 @@ __all__ = [
     "ReturnOnInvestment",
     "RevenueConcentration",
     "RevenueRetention",
+    "SegmentOverlap",
+    "SegmentSizes",
+    "SegmentStability",
     "SunsetTest",
     "active_membership_rate",
     "age_bands",
@@ -113,6 +125,7 @@ __all__ = [
     "campaign_funnel",
     "consent_gate",
     "contact_dose_response",
+    "cramers_v",
     "customer_effort_score",
     "customer_satisfaction",
     "expiry_what_if",
@@ -137,5 +150,8 @@ __all__ = [
     "revenue_concentration",
     "revenue_retention",
     "rfm_segments",
+    "segment_overlap",
+    "segment_sizes",
+    "segment_stability",
     "sunset_policy_test",
 ]
