@@ -9,6 +9,7 @@ from loyalty_research.summaries._cohorts import cohorts
 from loyalty_research.summaries._gaps import inactivity_gaps
 from loyalty_research.summaries._members import member_units
 from loyalty_research.summaries._moments import ArmMoments, MetricMoments, arm_moments, group_label
+from loyalty_research.summaries._panel import panel
 from loyalty_research.summaries._purchases import daily, purchases
 from loyalty_research.summaries._units import campaign_units, units
 
@@ -23,6 +24,7 @@ __all__ = [
     "group_label",
     "inactivity_gaps",
     "member_units",
+    "panel",
     "purchases",
     "stamps",
     "units",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-__all__ = ["cohorts"]
+__all__ = ["PERIODS", "cohorts"]
 
 IMMATURE = "customers of the period still running at the last day observed"
 
@@ -46,7 +46,7 @@ def _quarter_start(index: int) -> int:
     return _month_start(index * 3)
 
 
-_PERIODS: dict[str, tuple[Callable[[nw.Expr], nw.Expr], Callable[[int], int]]] = {
+PERIODS: dict[str, tuple[Callable[[nw.Expr], nw.Expr], Callable[[int], int]]] = {
     "W": (_week, _week_start),
     "M": (_month, _month_start),
     "Q": (_quarter, _quarter_start),
@@ -101,9 +101,9 @@ def cohorts(
         3 2024-02-01       0          1       1        1.0       1    40.0
         4 2024-02-01       1          1       0        0.0       0     0.0
     """
-    if period not in _PERIODS:
-        raise ArgumentError(f"period must be one of {', '.join(map(repr, _PERIODS))}; got {period!r}")
-    index_of, start_of = _PERIODS[period]
+    if period not in PERIODS:
+        raise ArgumentError(f"period must be one of {', '.join(map(repr, PERIODS))}; got {period!r}")
+    index_of, start_of = PERIODS[period]
     until = None if as_of is None else as_ordinal(as_of, "as_of")
     lines = read_lines(transactions, until=until, keys={"slot": index_of})
     frame, running = _triangle(collect(_cells(lines.frame)), lines.last, start_of)
