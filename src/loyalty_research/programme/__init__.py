@@ -45,6 +45,12 @@ from loyalty_research.programme.membership import (
     ActiveMembership,
     active_membership_rate,
 )
+from loyalty_research.programme.offers import (
+    CouponCannibalisation,
+    OfferLift,
+    coupon_cannibalisation,
+    offer_lift,
+)
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
@@ -98,6 +104,7 @@ __all__ = [
     "ConsentGate",
     "ContactAudit",
     "ContactDoseResponse",
+    "CouponCannibalisation",
     "CustomerEffort",
     "CustomerSatisfaction",
     "ExpiryWhatIf",
@@ -105,6 +112,7 @@ __all__ = [
     "MechanismAudit",
     "MechanismCost",
     "NetPromoterScore",
+    "OfferLift",
     "PointsDeferral",
     "PointsLedger",
     "RedemptionLiability",
@@ -125,6 +133,7 @@ __all__ = [
     "campaign_funnel",
     "consent_gate",
     "contact_dose_response",
+    "coupon_cannibalisation",
     "cramers_v",
     "customer_effort_score",
     "customer_satisfaction",
@@ -133,6 +142,7 @@ __all__ = [
     "mechanism",
     "messages_per_month",
     "net_promoter_score",
+    "offer_lift",
     "period_revenue",
     "persons_and_organisations",
     "points_deferral",
