@@ -96,6 +96,8 @@ from loyalty_research.programme.surveys import (
     customer_satisfaction,
     net_promoter_score,
 )
+from loyalty_research.programme.tier_spells import TierStates, tier_spells, tier_states
+from loyalty_research.programme.tiers import TierMigration, TierReach, tier_migration
 
 __all__ = [
     "ActiveMembership",
@@ -126,6 +128,9 @@ __all__ = [
     "SegmentSizes",
     "SegmentStability",
     "SunsetTest",
+    "TierMigration",
+    "TierReach",
+    "TierStates",
     "active_membership_rate",
     "age_bands",
     "audit_contacts",
@@ -164,4 +169,7 @@ __all__ = [
     "segment_sizes",
     "segment_stability",
     "sunset_policy_test",
+    "tier_migration",
+    "tier_spells",
+    "tier_states",
 ]
