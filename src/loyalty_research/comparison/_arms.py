@@ -62,7 +62,7 @@ def treated_arms(moments: ArmMoments, control: object, assignment: str) -> tuple
 
 
 def planned_ratio(
-    ratio: Sequence[float] | Mapping[str, float] | None,
+    ratio: float | Sequence[float] | Mapping[str, float] | None,
     control: str,
     others: tuple[str, ...],
     sizes: Mapping[str, int],
@@ -77,7 +77,8 @@ def planned_ratio(
         return None
     arms = (control, *others)
     if not isinstance(ratio, Mapping):
-        weights = list(ratio) * (len(arms) if len(ratio) == 1 else 1)
+        given = [float(ratio)] if isinstance(ratio, (int, float)) else list(ratio)
+        weights = given * (len(arms) if len(given) == 1 else 1)
         if len(weights) != len(arms):
             raise DesignError(
                 f"ratio has {len(weights)} weights for {len(arms)} arms; their order is {listed(arms)}"

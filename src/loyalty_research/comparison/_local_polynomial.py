@@ -91,6 +91,10 @@ def summed(scores: Array, clusters: NDArray[np.int64] | None) -> float:
         return float(scores @ scores)
     sums = np.bincount(clusters, weights=scores)
     used = len(np.unique(clusters))
+    if used < 2:
+        raise DesignError(
+            "the units on a side of the line are all of one cluster: how clusters vary cannot be seen"
+        )
     return float(sums @ sums) * used / (used - 1)
 
 

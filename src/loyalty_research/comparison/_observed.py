@@ -15,6 +15,7 @@ from loyalty_research.comparison.metrics import Mean
 from loyalty_research.comparison.weighting import cluster_codes
 from loyalty_research.errors import ContractError, at_rows, listed
 from loyalty_research.summaries import group_label
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ class Sample:
 
 def collect_units(table: Any, plan: Comparison) -> pd.DataFrame:
     """Fetch the columns of the plan as a pandas frame with numeric outcomes checked."""
-    frame = nw.from_native(table).lazy()
+    frame = as_lazy(table, "units")
     schema = frame.collect_schema()
     outcomes = list(dict.fromkeys(c for m in plan.metrics for c in m.outcomes))
     extra = [c for c in (plan.placebo, plan.cluster) if c is not None]
@@ -158,7 +159,7 @@ def sample_of(
         design=covariate_matrix(part, covariates),
         treated=treated[kept],
         outcomes=tuple(columns),
-        clusters=cluster_codes(part, cluster),
+        clusters=cluster_codes(part, cluster, treated[kept]),
     )
 
 

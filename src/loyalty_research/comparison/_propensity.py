@@ -117,6 +117,11 @@ def covariate_matrix(frame: pd.DataFrame, covariates: Sequence[str], *, table: s
     problems, labels, columns = [], [], []
     for name in names:
         series = frame[name]
+        if series.dtype.kind in "mM":
+            problems.append(
+                f"{table}.{name} holds dates or spans (make numbers of them, such as days before)"
+            )
+            continue
         if series.dtype.kind not in "biuf":
             missing = np.flatnonzero(series.isna().to_numpy())
             if len(missing):
@@ -134,6 +139,8 @@ def covariate_matrix(frame: pd.DataFrame, covariates: Sequence[str], *, table: s
         raise ContractError(
             "; ".join(problems) + ": fill them before the comparison, or leave the covariate out"
         )
+    if not columns:
+        raise ContractError(f"the covariate {', '.join(names)} is the same for every unit: leave it out")
     return _standardise(labels, columns, len(frame))
 
 

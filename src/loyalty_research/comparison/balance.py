@@ -97,6 +97,20 @@ class BalanceResult(Result):
         return love(self.covariates, self.before, self.after, small=_SMALL, ax=ax)
 
 
+def need_pandas(frame: object) -> None:
+    """Refuse what is no pandas frame.
+
+    Raises:
+        ContractError: Naming what came instead.
+    """
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise ContractError(
+            f"units must be a pandas frame, such as .to_pandas() of another; got {type(frame).__name__}"
+        )
+
+
 def treatment_indicator(
     frame: pd.DataFrame, treatment: str, control: object, *, table: str = "units"
 ) -> NDArray[np.float64]:
@@ -108,6 +122,7 @@ def treatment_indicator(
     """
     from loyalty_research.summaries import group_label
 
+    need_pandas(frame)
     if treatment not in frame.columns:
         raise ContractError(f"{table} has no column {treatment!r}")
     missing = int(frame[treatment].isna().sum())

@@ -14,6 +14,7 @@ from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Result, Row
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.summaries import arm_moments
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,7 +115,7 @@ def complier_profile(
     )
     if not names:
         raise ArgumentError("covariates= is empty: name the columns measured before")
-    frame = nw.from_native(table).lazy()
+    frame = as_lazy(table, "units")
     schema = frame.collect_schema()
     lacking = [c for c in (*names, plan.received) if c not in schema]
     if lacking:

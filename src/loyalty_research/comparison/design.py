@@ -17,9 +17,11 @@ from loyalty_research.comparison.threshold import analyse_threshold
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import check_level
 from loyalty_research.stats.multiplicity import MULTIPLICITY_METHODS
+from loyalty_research.summaries._frames import as_lazy
+from loyalty_research.summaries._moments import bad_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from loyalty_research.comparison.looks import Anytime, Looks
     from loyalty_research.comparison.registration import ComparisonCard
@@ -51,6 +53,8 @@ _OPTIONS: Final[dict[str, tuple[str, ...]]] = {
     "strata": _CHANCE,
     "received": ("encouragement",),
     "placebo": ("observational",),
+    "assigned_at": (*_CHANCE, "observational"),
+    "measured_at": (*_CHANCE, "observational"),
     "looks": ("randomised",),
     "registered": _CHANCE,
     "period": ("panel",),
@@ -75,6 +79,10 @@ class Comparison:
         control: Label of the group the others are compared with; designs with groups need it.
         ratio: Planned sizes of the arms, by label or in order (control first, then the others by
             name), or one number when all are equal; the sample-ratio gate needs it. Designs with chance only.
+        assigned_at: Column with the day or time each unit was assigned; needs ``measured_at``.
+        measured_at: Column of a covariate, placebo or outcome to the column of the day or time it was
+            measured. Covariates of after the assignment are refused, and outcomes of before it.
+            Designs with chance, and observational.
         unit: Column that identifies a unit; checked to occur once, under ``"panel"`` once a period.
         received: Column of 0 and 1 that says who joined. Encouragement only.
         covariates: Columns measured before assignment. With chance they sharpen the estimate (numbers
@@ -119,7 +127,9 @@ class Comparison:
         design: Design | None = None,
         assignment: str,
         control: object = None,
-        ratio: Sequence[float] | Mapping[str, float] | None = None,
+        ratio: float | Sequence[float] | Mapping[str, float] | None = None,
+        assigned_at: str | None = None,
+        measured_at: Mapping[str, str] | None = None,
         unit: str | None = None,
         received: str | None = None,
         covariates: Sequence[str] = (),
@@ -150,6 +160,7 @@ class Comparison:
         self.assignment, self.control, self.unit, self.received = assignment, control, unit, received
         self.covariates = (covariates,) if isinstance(covariates, str) else tuple(covariates)
         self.strata = strata if isinstance(strata, str) else tuple(strata) if strata else None
+        self.assigned_at, self.measured_at = assigned_at, None if measured_at is None else dict(measured_at)
         self.ratio, self.cluster, self.placebo = ratio, cluster, placebo
         self.period, self.cutoff, self.bandwidth, self.donut = period, cutoff, bandwidth, donut
         self.looks, self.adjust, self.seed = looks, adjust, seed
@@ -161,6 +172,21 @@ class Comparison:
     def line(self) -> float:
         """Where the line is, under ``"threshold"``."""
         return math.nan if self.cutoff is None else float(self.cutoff)
+
+    @property
+    def _before(self) -> set[str]:
+        """Columns that are measured before the assignment."""
+        return {*self.covariates, *(c for metric in self.metrics for c in metric.covariates)}
+
+    def _check_times_named(self) -> None:
+        if (self.assigned_at is None) != (self.measured_at is None):
+            raise ArgumentError("assigned_at= and measured_at= are needed together: one says nothing alone")
+        known = {*self._before, *(c for m in self.metrics for c in m.outcomes), self.placebo}
+        strangers = sorted(set(self.measured_at or ()) - known)
+        if strangers:
+            raise ArgumentError(
+                f"measured_at= names {', '.join(strangers)}, which is no covariate, placebo or outcome of the plan"
+            )
 
     def _check_options(self) -> None:
         if self.received is not None and self.design == "randomised":
@@ -182,10 +208,22 @@ class Comparison:
             raise DesignError(f"{', '.join(ordered)}: quantiles are compared under design='randomised' only")
         self._check_needs()
         columns = [self.assignment, *(m for metric in self.metrics for m in metric.outcomes)]
-        both = sorted({*self.covariates} & {*columns, self.received})
+        before = self._before
+        both = sorted(before & {*columns, self.received})
         if both:
             raise ArgumentError(
-                f"{', '.join(both)} cannot be a covariate: it is an outcome or the assignment"
+                f"{', '.join(both)} cannot be a covariate: it is an outcome or the assignment, and a covariate is "
+                "measured before"
+            )
+        if self.placebo in columns:
+            raise ArgumentError(
+                f"placebo= is {self.placebo!r}, which is compared already: a placebo is an outcome of before"
+            )
+        self._check_times_named()
+        if self.cluster is not None and self.cluster == self.assignment:
+            raise DesignError(
+                f"cluster= is {self.cluster!r}, the assignment itself, so each group would be one cluster: name the "
+                "column of what was assigned, or varies, as a whole"
             )
 
     def _check_needs(self) -> None:
@@ -227,6 +265,9 @@ class Comparison:
         """
         if self.unit is not None and self.design != "panel":
             check_units(table, self.unit, self.assignment)
+        if self.assigned_at is not None and self.measured_at is not None:
+            before = {*self._before, self.placebo}
+            check_times(table, self.assigned_at, self.measured_at, before)
         found = _ANALYSES[self.design](self, table)
         if self.registered is None:
             return found
@@ -239,7 +280,7 @@ def check_units(table: Any, unit: str, assignment: str) -> None:
     Raises:
         ContractError: Naming how many.
     """
-    frame = nw.from_native(table).lazy()
+    frame = as_lazy(table, "units")
     names = frame.collect_schema().names()
     for name in (unit, assignment):
         if name not in names:
@@ -265,3 +306,52 @@ def check_units(table: Any, unit: str, assignment: str) -> None:
             f"{row['rows']:,} units of units.{unit} have more than one row: sum their outcomes to one row a unit, or "
             f"pass cluster={unit!r} and no unit="
         )
+
+
+def check_times(
+    table: Any, assigned_at: str, measured_at: Mapping[str, str], before: Collection[str | None]
+) -> None:
+    """Refuse covariates measured after the assignment, and outcomes measured before it.
+
+    Args:
+        table: One row per unit.
+        assigned_at: Column of the assignment's day or time.
+        measured_at: Measured column to the column of its day or time; a missing one is passed over.
+        before: Measured columns that must be of before the assignment, or of its day.
+
+    Raises:
+        ContractError: Naming columns, how many rows and where.
+    """
+    frame = as_lazy(table, "units")
+    schema = dict(frame.collect_schema())
+    lacking = [c for c in dict.fromkeys([assigned_at, *measured_at.values()]) if c not in schema]
+    if lacking:
+        raise ContractError(
+            f"units has no column {', '.join(map(repr, lacking))}; it has {', '.join(schema)}"
+        )
+    kinds = {c: (type(schema[c]), getattr(schema[c], "time_zone", None)) for c in schema}
+    unlike = sorted({c for c in measured_at.values() if kinds[c] != kinds[assigned_at]})
+    if unlike:
+        raise ContractError(
+            f"units.{assigned_at} holds {schema[assigned_at]}, but {', '.join(unlike)} does not: make them one type"
+        )
+    assigned = nw.col(assigned_at)
+    wrong = {f"units.{assigned_at} is missing": assigned.is_null()}
+    for name, when in measured_at.items():
+        if name in before:
+            said = f"units.{name} was measured after {assigned_at}, so the assignment may have moved it,"
+            wrong[said] = nw.col(when) > assigned
+        else:
+            said = f"units.{name}, an outcome, was measured before {assigned_at}"
+            wrong[said] = nw.col(when) < assigned
+    row = frame.select(
+        nw.when(found).then(nw.lit(1)).count().alias(f"_wrong{i}") for i, found in enumerate(wrong.values())
+    )
+    counts = [int(n) for n in row.collect().rows()[0]]
+    problems = [
+        f"{said} in {bad_rows(frame, found, count)}"
+        for (said, found), count in zip(wrong.items(), counts, strict=True)
+        if count
+    ]
+    if problems:
+        raise ContractError("; ".join(problems))

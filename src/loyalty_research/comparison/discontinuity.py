@@ -19,6 +19,7 @@ from loyalty_research.comparison._local_polynomial import (
     summed,
 )
 from loyalty_research.comparison.result import change, change_interval
+from loyalty_research.comparison.weighting import need_clusters
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
@@ -82,6 +83,12 @@ class _Fit:
         return Estimate(value, value - half, value + half, level, METHOD, n, unit, p_value)
 
 
+def _need_clusters(units: _Lined, used: NDArray[np.bool_]) -> None:
+    """Refuse a side of the line whose units that count are all of one cluster."""
+    sides = {"units below the line": (units.x < 0) & used, "units above it": (units.x >= 0) & used}
+    need_clusters(units.clusters, {words: rows for words, rows in sides.items() if rows.any()}, "cluster")
+
+
 def _fit(units: _Lined, *, kernel: Kernel, bandwidth: float | None) -> _Fit:
     """Estimate the jump at zero."""
     below = units.x < 0
@@ -104,7 +111,9 @@ def _fit(units: _Lined, *, kernel: Kernel, bandwidth: float | None) -> _Fit:
         h = b = bandwidth
 
     def joint(under: Array, over: Array) -> float:
-        return summed(np.concatenate([-under, over]) * residuals, units.clusters)
+        weights = np.concatenate([-under, over])
+        _need_clusters(units, weights != 0)
+        return summed(weights * residuals, units.clusters)
 
     found = jump(sides[0], sides[1], order=1, bandwidth=h, bias_bandwidth=b, kernel=kernel, joint=joint)
     if not found.robust_error > 0:
@@ -302,6 +311,7 @@ def regression_discontinuity(
     order = np.argsort(x, kind="stable")
     everyone = _Lined(x[order] - cutoff, y[order], None if codes is None else codes[order])
     units = everyone.part(np.abs(everyone.x) >= donut) if donut else everyone
+    _need_clusters(units, np.ones(len(units.x), dtype=bool))
     fit = _fit(units, kernel=kernel, bandwidth=bandwidth)
     estimate = fit.estimate(level, sum(fit.jump.used), unit)
     return Discontinuity(

@@ -14,6 +14,7 @@ from loyalty_research.comparison.result import capital, change, change_interval
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Result, Row
 from loyalty_research.i18n import message
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -165,7 +166,7 @@ def monitor(
     moments = list(looks)
     if not moments or any(not a < b for a, b in itertools.pairwise(moments)):  # type: ignore[operator]
         raise ArgumentError(f"looks must rise; got {moments!r}")
-    frame = nw.from_native(table).lazy()
+    frame = as_lazy(table, "units")
     if when not in frame.collect_schema().names():
         raise ContractError(f"units has no column {when!r}")
     label = metric or plan.metrics[0].label

@@ -25,9 +25,11 @@ from loyalty_research.comparison.result import (
     change_interval,
     slug,
 )
+from loyalty_research.comparison.weighting import need_clusters
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -175,7 +177,7 @@ def _collect(
     table: Any, *, outcome: str, unit: str, period: str, first_treated: str, cluster: str | None
 ) -> pd.DataFrame:
     """Fetch the columns, checked before anything is estimated."""
-    frame = nw.from_native(table).lazy()
+    frame = as_lazy(table, "panel")
     schema = frame.collect_schema()
     wanted = list(dict.fromkeys([unit, period, first_treated, outcome, *([cluster] if cluster else [])]))
     lacking = [c for c in wanted if c not in schema]
@@ -192,9 +194,7 @@ def _collect(
         missing = np.flatnonzero(found[name].isna().to_numpy())
         if len(missing):
             raise ContractError(f"panel.{name} is missing in {at_rows(missing.tolist())}")
-    infinite = np.flatnonzero(np.isinf(found[outcome].astype(float).to_numpy()))
-    if len(infinite):
-        raise ContractError(f"panel.{outcome} is infinite in {at_rows(infinite.tolist())}")
+    _check_outcome(found[outcome].to_numpy(dtype=np.float64, na_value=np.nan), outcome)
     twice = np.flatnonzero(found.duplicated([unit, period]).to_numpy())
     if len(twice):
         raise ContractError(
@@ -207,6 +207,15 @@ def _collect(
         if several:
             raise ContractError(f"panel.{name} changes within {several:,} units: it must be one value a unit")
     return found
+
+
+def _check_outcome(values: NDArray[Any], name: str) -> None:
+    infinite = np.flatnonzero(np.isinf(values))
+    if len(infinite):
+        raise ContractError(f"panel.{name} is infinite in {at_rows(infinite.tolist())}")
+    seen = values[~np.isnan(values)]
+    if len(seen) and seen.min() == seen.max():
+        raise ContractError(f"panel.{name} does not vary: there is nothing to compare")
 
 
 def _units(frame: pd.DataFrame, unit: str) -> tuple[Integers, Integers]:
@@ -269,6 +278,9 @@ def _panel(
             raise DesignError(
                 f"panel.{cluster} has one cluster: at least 2 are needed to see how clusters vary"
             )
+        ever = first[kept] != NEVER
+        groups = {"units that start": ever, "units that never start": ~ever}
+        need_clusters(clusters, {k: v for k, v in groups.items() if v.any()}, f"panel.{cluster}")
     return _Panel(wide[kept], first[kept], clusters, tuple(periods), dropped)
 
 

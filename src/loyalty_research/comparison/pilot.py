@@ -12,6 +12,7 @@ from loyalty_research.comparison._contrasts import arm_means, mean_of_first, rat
 from loyalty_research.comparison.metrics import Proportion, Quantile, Ratio
 from loyalty_research.errors import ContractError, DesignError
 from loyalty_research.summaries import arm_moments
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
     from loyalty_research.comparison._contrasts import ArmMeans
@@ -97,7 +98,7 @@ def pilot(metric: Metric, table: Any, *, cluster: str | None = None) -> Pilot:
     """
     if isinstance(metric, Quantile):
         raise DesignError(f"{metric.label}: plan for a mean; the variance of a quantile is no sum")
-    frame = nw.from_native(table).lazy().with_columns(nw.lit("all").alias(_ARM))
+    frame = as_lazy(table, "units").with_columns(nw.lit("all").alias(_ARM))
     single = arm_moments(frame, [metric], arm=_ARM).metrics[metric.label]
     means = arm_means(single, "all", {"": 1.0})
     value, variance, left = _variance(metric, means)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import narwhals as nw
 import numpy as np
 
 from loyalty_research.errors import ContractError
 from loyalty_research.estimates import Estimate
 from loyalty_research.summaries import group_label
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +29,7 @@ def outcomes_by_arm(table: Any, metric: Quantile, assignment: str) -> dict[str, 
     Raises:
         ContractError: When the column holds what it cannot.
     """
-    frame = nw.from_native(table).lazy()
+    frame = as_lazy(table, "units")
     schema = frame.collect_schema()
     if metric.column not in schema or not schema[metric.column].is_numeric():
         raise ContractError(f"units.{metric.column} is absent or not numeric")
@@ -47,6 +47,8 @@ def outcomes_by_arm(table: Any, metric: Quantile, assignment: str) -> dict[str, 
                 f"{metric.label}: arm {arm} has {len(kept)} units with a value; at least 2 are needed"
             )
         out[arm] = np.sort(kept), len(own) - len(kept)
+    if len({end for kept, _ in out.values() for end in (kept[0], kept[-1])}) == 1:
+        raise ContractError(f"{metric.label} does not vary: there is nothing to compare")
     return out
 
 

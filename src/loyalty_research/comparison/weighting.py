@@ -17,13 +17,13 @@ from loyalty_research.comparison._weights import (
     entropy_balanced,
     hajek,
 )
-from loyalty_research.comparison.balance import balance_of, treatment_indicator
+from loyalty_research.comparison.balance import balance_of, need_pandas, treatment_indicator
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -93,14 +93,37 @@ class Inputs:
     level: float
 
 
+def need_clusters(
+    clusters: NDArray[np.int64] | None, groups: Mapping[str, NDArray[np.bool_]], where: str
+) -> None:
+    """Refuse groups that lie in fewer than two clusters: errors would come out far too small.
+
+    Args:
+        clusters: Number of each unit's cluster, shape (n,); nothing is checked when None.
+        groups: Words for a group to which units are in it, shape (n,).
+        where: What messages call the clusters.
+
+    Raises:
+        DesignError: Naming the groups and their clusters.
+    """
+    if clusters is None:
+        return
+    counts = {words: len(np.unique(clusters[rows])) for words, rows in groups.items()}
+    lone = [f"{words} ({count})" for words, count in counts.items() if count < 2]
+    if lone:
+        raise DesignError(
+            f"{where} has fewer than two clusters among {' and '.join(lone)}: how clusters vary cannot be seen"
+        )
+
+
 def cluster_codes(
-    frame: pd.DataFrame, cluster: str | None, *, table: str = "units"
+    frame: pd.DataFrame, cluster: str | None, treated: NDArray[np.float64], *, table: str = "units"
 ) -> NDArray[np.int64] | None:
     """Return clusters numbered from 0, or None.
 
     Raises:
         ContractError: When the column is absent or has missing values.
-        DesignError: When there are fewer than two clusters.
+        DesignError: When there are fewer than two clusters, in all or in a group.
     """
     if cluster is None:
         return None
@@ -114,6 +137,8 @@ def cluster_codes(
         raise DesignError(
             f"{table}.{cluster} has one cluster: at least 2 are needed to see how clusters vary"
         )
+    groups = {"the treated": treated == 1, "the controls": treated == 0}
+    need_clusters(codes, groups, f"{table}.{cluster}")
     return codes
 
 
@@ -128,6 +153,7 @@ def checked_inputs(
 ) -> Inputs:
     """Check the columns of a comparison and return them as arrays."""
     check_level(level)
+    need_pandas(df)
     if outcome not in df.columns:
         raise ContractError(f"units has no column {outcome!r}")
     if df[outcome].dtype.kind not in "biuf":
@@ -138,14 +164,17 @@ def checked_inputs(
         raise ContractError(
             f"units.{outcome} is missing or infinite in {at_rows(bad.tolist())}: leave them out first"
         )
+    if len(values) and values.min() == values.max():
+        raise ContractError(f"units.{outcome} does not vary: there is nothing to compare")
     both = sorted({outcome, treatment} & set(covariates))
     if both:
         raise ArgumentError(f"{', '.join(both)} cannot be a covariate: it is the outcome or the treatment")
+    treated = treatment_indicator(df, treatment, control)
     return Inputs(
         design=covariate_matrix(df, covariates),
-        treated=treatment_indicator(df, treatment, control),
+        treated=treated,
         outcome=values,
-        clusters=cluster_codes(df, cluster),
+        clusters=cluster_codes(df, cluster, treated),
         level=level,
     )
 

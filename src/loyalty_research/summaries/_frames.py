@@ -79,6 +79,13 @@ def as_lazy(table: Any, name: str) -> nw.LazyFrame[Any]:
     frame: Any
     try:
         frame = nw.from_native(table)
+        frame.lazy().collect_schema()
+    except nw.exceptions.DuplicateError as error:
+        names = [str(column) for column in table.columns]
+        twice = sorted({column for column in names if names.count(column) > 1})
+        raise ContractError(
+            f"{name} has more than one column called {', '.join(twice)}: rename or leave out all but one"
+        ) from error
     except TypeError as error:
         raise ContractError(
             f"{name} must be a pandas or Polars frame, a DuckDB relation, a Spark frame or a narwhals "

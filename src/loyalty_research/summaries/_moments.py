@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, Protocol
@@ -11,9 +13,10 @@ import narwhals as nw
 import numpy as np
 
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
+from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ArmMoments", "Cell", "Declared", "MetricMoments", "arm_moments", "group_label"]
 
 _PILOT_ROWS = 1000
+_OWN = r"_(units|clusters|homeless|bad\d*|[vu]\d+|(rows_)?n\d+|z\d+_\d+|g\d+_\d+_\d+)"
 
 
 class Declared(Protocol):
@@ -217,7 +221,30 @@ class _Plan:
         return self.aliases[columns[position], metric.cap if position == 0 else None]
 
 
+def _check_groupings(arm: str, strata: tuple[str, ...], cluster: str | None) -> None:
+    """Refuse one column in two parts: it would compare a grouping with itself."""
+    names = [arm, *strata, *([cluster] if cluster is not None else [])]
+    if not all(isinstance(name, str) for name in names):
+        raise ArgumentError(f"arm=, strata= and cluster= are names of columns; got {names!r}")
+    if cluster == arm:
+        raise DesignError(
+            f"cluster= is {arm!r}, the assignment itself, so each arm would be one cluster: name the column of "
+            "what was assigned as a whole, such as the store"
+        )
+    if arm in strata:
+        raise DesignError(f"strata= names {arm!r}, the assignment itself: a stratum holds units of every arm")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ArgumentError(f"{', '.join(twice)} is named more than once in strata= and cluster=")
+    # names that the query gives its own columns
+    own = [name for name in names if re.fullmatch(_OWN, name)]
+    if own:
+        raise ArgumentError(f"{', '.join(own)} is a name this query needs for itself: rename the column")
+
+
 def _plan(metrics: Sequence[Declared], keys: tuple[str, ...]) -> _Plan:
+    if not isinstance(metrics, Sequence) or not all(hasattr(m, "outcomes") for m in metrics):
+        raise ArgumentError(f"metrics is a list of declarations such as [Mean('spend')]; got {metrics!r}")
     if not metrics:
         raise ArgumentError("no metric was given: pass at least one, such as Mean('spend')")
     labels = [m.label for m in metrics]
@@ -338,7 +365,7 @@ def _collected(frame: nw.LazyFrame[Any]) -> list[dict[str, Any]]:
     return [dict(row) for row in frame.collect().rows(named=True)]
 
 
-def _bad_rows(frame: nw.LazyFrame[Any], condition: nw.Expr, count: int) -> str:
+def bad_rows(frame: nw.LazyFrame[Any], condition: nw.Expr, count: int) -> str:
     """Say where rows are when the table sits in memory in an order of its own, else how many."""
     if frame.implementation.is_pandas() or frame.implementation.is_polars():
         # one scan more, on the way to an error only
@@ -354,7 +381,7 @@ def _check_values(
     for (name, domain), flag in plan.rules.items():
         count = int(sum(row[flag] or 0 for row in rows))
         if count:
-            where = _bad_rows(frame, _outside(_value(name, schema), domain), count)
+            where = bad_rows(frame, _outside(_value(name, schema), domain), count)
             problems.append(f"{table}.{name} is {_WORDS[domain]} in {where}")
     if problems:
         raise ContractError("; ".join(problems))
@@ -366,7 +393,7 @@ def _check_keys(
     for key in keys:
         count = int(sum(row["_units"] for row in rows if _missing(row[key])))
         if count:
-            where = _bad_rows(frame, nw.col(key).is_null(), count)
+            where = bad_rows(frame, nw.col(key).is_null(), count)
             raise ContractError(f"{table}.{key} is missing in {where}: every unit needs one")
 
 
@@ -375,7 +402,7 @@ def _check_clusters(
 ) -> None:
     homeless = int(sum(row["_homeless"] or 0 for row in rows))
     if homeless:
-        where = _bad_rows(frame, nw.col(cluster).is_null(), homeless)
+        where = bad_rows(frame, nw.col(cluster).is_null(), homeless)
         raise ContractError(f"{table}.{cluster} is missing in {where}: every unit needs a cluster")
     spread = frame.group_by(cluster).agg(nw.col(key).n_unique().alias(f"_u{i}") for i, key in enumerate(keys))
     crossing = _first_row(
@@ -456,10 +483,10 @@ def arm_moments(
         The moments, with arms and strata as text.
 
     Raises:
-        ArgumentError: When there is no metric, or two share a name.
+        ArgumentError: When there is no metric, two share a name, or a column is named for two groupings.
         ContractError: When a column is absent or not numeric, or holds values that the metric cannot
             have; when an arm, stratum, cluster or covariate is missing. Every count is named.
-        DesignError: When a cluster reaches into two arms or strata.
+        DesignError: When a cluster reaches into two arms or strata, or is the arm itself.
 
     References:
         Deng, Xu, Kohavi and Walker (2013), WSDM, section 3 (pre-period covariates). Chan, Golub and
@@ -474,9 +501,10 @@ def arm_moments(
         0   a  2      0   2.0
         1   b  1      1   5.0
     """
-    frame = nw.from_native(units).lazy()
+    frame = as_lazy(units, table)
     schema = dict(frame.collect_schema())
     strata_keys = () if strata is None else (strata,) if isinstance(strata, str) else tuple(strata)
+    _check_groupings(arm, strata_keys, cluster)
     plan = _plan(metrics, (arm, *strata_keys))
     numeric = [name for name, _ in plan.aliases]
     keys = [*plan.keys, *([cluster] if cluster else [])]
