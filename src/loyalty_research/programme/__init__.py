@@ -24,6 +24,10 @@ from loyalty_research.programme.contact_rules import (
     sunset_policy_test,
 )
 from loyalty_research.programme.deferral import PointsDeferral, points_deferral
+from loyalty_research.programme.gratitude import (
+    GratitudeLatency,
+    gratitude_latency,
+)
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
 from loyalty_research.programme.liability import (
     ExpiryWhatIf,
@@ -70,6 +74,11 @@ from loyalty_research.programme.revenue import (
     revenue_concentration,
     revenue_retention,
 )
+from loyalty_research.programme.scorecard import (
+    Scorecard,
+    ScorecardLine,
+    scorecard,
+)
 from loyalty_research.programme.segment_stability import (
     SegmentOverlap,
     SegmentSizes,
@@ -110,6 +119,7 @@ __all__ = [
     "CustomerEffort",
     "CustomerSatisfaction",
     "ExpiryWhatIf",
+    "GratitudeLatency",
     "Mechanism",
     "MechanismAudit",
     "MechanismCost",
@@ -124,6 +134,8 @@ __all__ = [
     "ReturnOnInvestment",
     "RevenueConcentration",
     "RevenueRetention",
+    "Scorecard",
+    "ScorecardLine",
     "SegmentOverlap",
     "SegmentSizes",
     "SegmentStability",
@@ -143,6 +155,7 @@ __all__ = [
     "customer_effort_score",
     "customer_satisfaction",
     "expiry_what_if",
+    "gratitude_latency",
     "loyalty_segments",
     "mechanism",
     "messages_per_month",
@@ -165,6 +178,7 @@ __all__ = [
     "revenue_concentration",
     "revenue_retention",
     "rfm_segments",
+    "scorecard",
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
