@@ -1,0 +1,258 @@
+"""The scorecard against its single measures, and its changes against simulated customers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import loyalty_research as lr
+from loyalty_research.programme import (
+    active_membership_rate,
+    customer_satisfaction,
+    net_promoter_score,
+    period_revenue,
+    retention_rate,
+    return_on_investment,
+    revenue_retention,
+    scorecard,
+)
+from loyalty_research.programme._scorecard_measures import MEASURES, Sheet, top_influence
+from loyalty_research.programme._windows import change, purchase_days
+
+START = pd.Timestamp("2023-01-01")
+DAY = dt.date(2023, 12, 26)  # day 359
+BEFORE = dt.date(2023, 9, 27)  # 90 days earlier
+
+
+def shopping(rng, customers=300, days=360):
+    """Return purchases of customers whose habits never change."""
+    rate = rng.gamma(1.0, 0.02, customers)
+    orders = rng.poisson(rate * days)
+    n = int(orders.sum())
+    return pd.DataFrame(
+        {
+            "customer_id": np.repeat([f"c{i}" for i in range(customers)], orders),
+            "transacted_at": START + pd.to_timedelta(rng.integers(0, days, n), "D"),
+            "amount": rng.gamma(2.0, 10.0, n).round(2) + 0.01,
+        }
+    )
+
+
+def surveys(rng, customers=300):
+    frames = [
+        pd.DataFrame(
+            {
+                "customer_id": [f"c{i}" for i in range(customers)],
+                "answered_at": START + pd.Timedelta(days=day),
+                "instrument": name,
+                "value": rng.integers(low, high + 1, customers),
+                "scale_min": low,
+                "scale_max": high,
+            }
+        )
+        for day in (200, 300)
+        for name, low, high in (("NPS", 0, 10), ("csat", 1, 5), ("ces", 1, 7))
+    ]
+    return pd.concat(frames, ignore_index=True).assign(response_id=lambda f: [f"r{i}" for i in f.index])
+
+
+@pytest.fixture(scope="module")
+def source():
+    rng = np.random.default_rng(1)
+    lines = shopping(rng)
+    lines = lines.assign(transaction_id=[f"t{i}" for i in lines.index], currency="EUR")
+    who = [f"c{i}" for i in range(0, 300, 2)]
+    members = pd.DataFrame({"customer_id": who, "valid_from": START, "valid_to": pd.NaT})
+    own = lines[lines["customer_id"].isin(who)].reset_index(drop=True)
+    ledger = pd.DataFrame(
+        {
+            "entry_id": [f"e{i}" for i in own.index],
+            "customer_id": own["customer_id"],
+            "occurred_at": own["transacted_at"],
+            "points": 1,
+            "type": "earn",
+        }
+    )
+    return lr.Dataset.from_frames(
+        "made up",
+        {"transactions": lines, "memberships": members, "points_ledger": ledger, "surveys": surveys(rng)},
+        description="Made-up customers.",
+        kind="simulated",
+        currency="EUR",
+        as_of=DAY,
+    )
+
+
+@pytest.fixture(scope="module")
+def card(source):
+    return scorecard(
+        source,
+        as_of=DAY,
+        compare_to=BEFORE,
+        window=90,
+        resamples=200,
+        effort_direction="lower is easier",
+        targets={"retention": 0.05, "satisfaction": 0.99, "top_share": 0.99, "effort": 1.0},
+    )
+
+
+def test_every_line_is_its_own_measure(source, card):
+    lines, answers = source.frame("transactions"), source.frame("surveys")
+    last = answers[answers["answered_date"] > "2023-09-27"]
+    frame = period_revenue(lines, window=90, as_of=DAY)
+    kept = revenue_retention(frame, seed=1, resamples=200)
+    peers = {
+        "retention": retention_rate(lines, window=90, as_of=DAY).rolling,
+        "gross_revenue_retention": kept.gross,
+        "net_revenue_retention": kept.net,
+        "active_membership": active_membership_rate(
+            source.frame("memberships"), source.frame("points_ledger"), as_of=DAY
+        ).rate,
+        "net_promoter_score": net_promoter_score(last.loc[last["instrument"] == "NPS", "value"]).score,
+        "satisfaction": customer_satisfaction(last.loc[last["instrument"] == "csat", "value"]).share,
+    }
+    for key, peer in peers.items():
+        line = card.line(key)
+        assert (line.estimate.value, line.estimate.n) == pytest.approx((peer.value, peer.n)), key
+        assert (line.estimate.low, line.estimate.high) == pytest.approx((peer.low, peer.high)), key
+
+
+def test_the_frame_has_every_measure_once_and_says_why_not(card):
+    frame = card.to_frame()
+    assert frame["metric"].tolist() == [*MEASURES, "return_on_investment"]
+    assert (frame["denominator"] != "").tolist() == frame["estimate"].notna().tolist()
+    row = frame.set_index("metric").loc["return_on_investment"]
+    assert row["status"] == "not measurable"
+    assert row["reason"].startswith("not measurable because no comparison with a holdout")
+    assert np.isnan(row["estimate"])
+    assert row["n"] == 0
+    assert len(card.table()) == len(frame)
+
+
+def test_a_status_is_settled_by_the_interval(card):
+    status = {line.key: line.status for line in card.lines}
+    assert status["retention"] == "met"
+    assert status["satisfaction"] == "missed"
+    assert status["top_share"] == "met"  # at most
+    assert status["effort"] == "missed"  # lower is easier, so at most
+    assert status["net_promoter_score"] == "no target"
+    assert "Target met: Retention" in card.verdict()
+
+
+def test_a_target_inside_the_interval_is_not_settled(source, card):
+    value = card.line("retention").estimate.value
+    again = scorecard(source, as_of=DAY, window=90, resamples=100, targets={"retention": value})
+    assert again.line("retention").status == "not settled"
+    assert again.line("retention").change is None
+
+
+def test_changes_are_differences_and_unknown_ones_say_why(source, card):
+    earlier = scorecard(source, as_of=BEFORE, window=90, resamples=100)
+    for key in ("retention", "net_revenue_retention", "active_membership", "net_promoter_score"):
+        line = card.line(key)
+        assert line.change.value == pytest.approx(line.estimate.value - earlier.line(key).estimate.value)
+        assert line.change.low < line.change.value < line.change.high
+    long = scorecard(source, as_of=DAY, compare_to=BEFORE, window=150, resamples=100).line("retention")
+    assert long.estimate is not None
+    assert long.change is None
+    assert long.reason.startswith("change not measurable because rolling retention needs 300 days")
+
+
+def test_lacking_tables_and_few_customers_are_told():
+    lines = pd.DataFrame(
+        {
+            "transaction_id": [f"t{i}" for i in range(8)],
+            "customer_id": ["a", "b", "c", "d"] * 2,
+            "transacted_at": START + pd.to_timedelta(np.repeat([0, 15], 4), "D"),
+            "amount": 5.0,
+            "currency": "EUR",
+        }
+    )
+    small = lr.Dataset.from_frames("small", {"transactions": lines}, description="Made up.", kind="simulated")
+    found = scorecard(small, as_of="2023-01-20", window=10, repeat_window=5, resamples=100)
+    assert "fewer than 5 customers" in found.line("retention").reason
+    assert "no memberships" in found.line("active_membership").reason
+    assert "no surveys" in found.line("satisfaction").reason
+    assert all(line.status == "not measurable" for line in found.lines)
+
+
+def test_a_return_that_was_measured_is_a_line(source):
+    units = pd.DataFrame({"arm": ["in", "out"] * 100, "spend": np.random.default_rng(2).gamma(2, 10, 200)})
+    roi = return_on_investment(units, treated="in", control="out", outcome="spend", margin_rate=0.3, cost=5.0)
+    line = scorecard(source, as_of=DAY, window=90, resamples=100, returns=roi).line("return_on_investment")
+    assert line.estimate == roi.roi
+    assert "100 of them held out" in line.denominator
+
+
+def test_mixed_scales_and_wrong_options_are_errors(source):
+    answers = source.frame("surveys")
+    mixed = answers.assign(
+        value=answers["value"].clip(lower=1),
+        scale_min=np.where(answers.index % 7 == 0, 1, answers["scale_min"]),
+    )
+    tables = {"surveys": mixed.drop(columns="answered_date")}
+    bad = lr.Dataset.from_frames("mixed", tables, description="Made up.", kind="simulated")
+    with pytest.raises(lr.ContractError, match="different scales"):
+        scorecard(bad, as_of=DAY)
+    with pytest.raises(lr.ArgumentError, match="targets names loyalty"):
+        scorecard(source, as_of=DAY, targets={"loyalty": 1})
+    with pytest.raises(lr.ArgumentError, match="compare_to must be before"):
+        scorecard(source, as_of=DAY, compare_to=DAY)
+
+
+def test_the_pull_of_each_customer_adds_up_to_the_variance_of_resampling():
+    rng = np.random.default_rng(3)
+    made = rng.gamma(1.0, 10.0, 600)
+    pull = top_influence(range(600), made, made, 0.2)
+    drawn = []
+    for _ in range(800):
+        again = np.sort(rng.choice(made, 600))
+        drawn.append(again[480:].sum() / again.sum())
+    assert np.sqrt((pull**2).sum()) == pytest.approx(np.std(drawn), rel=0.1)
+
+
+def changes(rng):
+    """Return whether the interval of each change of unchanging customers holds 0."""
+    record = purchase_days(shopping(rng, customers=250), DAY)
+    sheet = Sheet(
+        SimpleNamespace(),
+        record=record,
+        answers=None,
+        window=90,
+        repeat_window=60,
+        activity_window=90,
+        effort_direction=None,
+        seed=1,
+        resamples=100,
+        level=0.95,
+    )
+    held = []
+    for key in (
+        "retention",
+        "gross_revenue_retention",
+        "net_revenue_retention",
+        "top_share",
+        "top_share_later",
+    ):
+        measure = MEASURES[key][1]
+        now, then = measure(sheet, DAY.toordinal()), measure(sheet, BEFORE.toordinal())
+        moved = change(now.estimate, then.estimate, now.moved, then.moved)
+        held.append(moved.low <= 0 <= moved.high)
+    return held
+
+
+def test_changes_of_unchanging_customers_cover_nothing():
+    rng = np.random.default_rng(4)
+    hits = np.mean([changes(rng) for _ in range(40)], axis=0)
+    assert np.all(hits > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 40))
+
+
+@pytest.mark.slow
+def test_changes_of_unchanging_customers_cover_nothing_at_length():
+    rng = np.random.default_rng(5)
+    hits = np.mean([changes(rng) for _ in range(500)], axis=0)
+    assert hits == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 500))
