@@ -207,6 +207,18 @@ def shop_at_the_till():
     return lines, pd.DataFrame({"customer_id": joined, "valid_from": day[yes.argmax(axis=1)[joined]]})
 
 
+def test_a_cohort_too_small_to_vary_is_no_sure_evidence():
+    lines, starts, _ = months(300)
+    alone = starts["customer_id"].isin(starts["customer_id"].iloc[:4])
+    few = starts.assign(started_date=starts["started_date"].where(~alone, pd.Timestamp("2023-03-01")))
+    found, without = (
+        study(lines[~lines["customer_id"].isin(out)], few) for out in ([], few["customer_id"][alone])
+    )
+    assert found.dropped["units of cohorts of fewer than 5"] > 0
+    assert (found.overall.value, found.overall.low) == (without.overall.value, without.overall.low)
+    assert found.checks[0].p_value == without.checks[0].p_value
+
+
 def test_the_periods_asked_for():
     lines, starts, _ = months(60)
     options = {"first": "2023-04-17", "last": dt.date(2023, 9, 30), "period": "Q", "start_day": "keep"}

@@ -58,6 +58,7 @@ ON_THE_TREATED = "ATT"
 
 METHOD = "group-time differences in differences"
 _ALPHA = 0.001
+_LEAST_COHORT = 5  # the fewest units of a cohort whose spread says how sure its effect is
 _CONTROLS = ("not-yet", "never")
 
 
@@ -262,14 +263,19 @@ def _panel(
     first = _codes(traits[first_treated], periods, first_treated)
     whole = ~np.isnan(wide).any(axis=1)
     early = first <= anticipation
-    kept = whole & ~early
+    cohort = np.unique(first, return_inverse=True)[1]
+    size = np.bincount(cohort[whole], minlength=int(cohort.max()) + 1)[cohort]
+    few = whole & ~early & (first != NEVER) & (size < _LEAST_COHORT)
+    kept = whole & ~early & ~few
     dropped = {
         message("units without a value in every period"): int((~whole).sum()),
         message("units treated from the first period on"): int((whole & early).sum()),
+        message("units of cohorts of fewer than 5"): int(few.sum()),
     }
     if not (kept & (first != NEVER)).any():
         raise DesignError(
-            "no unit starts after the first period with a value in every period: there is no before and after"
+            f"no {_LEAST_COHORT} units start together after the first period with a value in every period: there is no "
+            "before and after"
         )
     clusters = None
     if cluster is not None:
@@ -307,8 +313,8 @@ def difference_in_differences(
 
     Args:
         panel: One row per unit and period: pandas, Polars, a DuckDB relation or a narwhals frame.
-            Units lacking a period, and units treated from the first period on, are left out and
-            counted.
+            Units lacking a period, units treated from the first period on, and cohorts of fewer
+            than 5 units, whose spread says too little, are left out and counted.
         outcome: Numeric column.
         unit: Column that identifies a unit.
         period: Column with the period: numbers, dates or sortable text, evenly spaced.
