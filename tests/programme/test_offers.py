@@ -137,3 +137,8 @@ def test_bad_coupon_tables_are_refused():
         coupon_cannibalisation(units.assign(coupon_orders=0), treated="in", control="out")
     with pytest.raises(DesignError, match="not measurable"):
         coupon_cannibalisation(units, treated="in", control="held")
+
+
+def test_a_loss_is_said_without_a_double_sign():
+    found = offer_lift(*world(11, 3000, added=-6.0), **OPTIONS)
+    assert found.verdict().startswith("The offer lowered margin per customer by 2")

@@ -75,7 +75,7 @@ class CampaignFunnel(Result):
     level: float
     within_days: int | None
 
-    def rate(self, step: str, group: str = "all") -> Estimate:
+    def rate(self, step: str, *, group: str = "all") -> Estimate:
         """Return one rate of the funnel.
 
         Raises:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["GratitudeLatency", "gratitude_latency"]
 
-DAY = pd.Timedelta(days=1)
+DAY_SECONDS = 86_400
 METHOD: Literal["log-log"] = "log-log"
 
 
@@ -128,7 +128,8 @@ def gratitude_latency(
     said = said.join(first.rename("event"), on="customer_id", how="inner")
     reply = said[said["moment"] >= said["event"]].groupby("customer_id")["moment"].min().reindex(first.index)
     thanked = reply.notna().to_numpy()
-    days = ((reply.fillna(end) - first) / DAY).to_numpy(dtype=float)
+    waited: pd.Series[Any] = reply.fillna(end) - first
+    days = np.asarray(waited.dt.total_seconds(), dtype=float) / DAY_SECONDS
     curve = kaplan_meier(days, thanked)
     value, low, high = curve_quantile(curve, level=level, kind=METHOD)
     shares = {d: _thanked_by(curve, d, level) for d in wanted}
