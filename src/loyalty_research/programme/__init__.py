@@ -6,6 +6,8 @@ not measurable, with the reason.
 
 from __future__ import annotations
 
+from loyalty_research.programme.bunching import Bunching, bunching_at_line
+from loyalty_research.programme.campaign_page import CampaignStudy, campaign_study
 from loyalty_research.programme.campaigns import (
     CampaignFunnel,
     ConsentGate,
@@ -105,13 +107,23 @@ from loyalty_research.programme.surveys import (
     customer_satisfaction,
     net_promoter_score,
 )
-from loyalty_research.programme.tier_spells import TierStates, tier_spells, tier_states
+from loyalty_research.programme.tier_spells import TierStates, qualifying_activity, tier_spells, tier_states
 from loyalty_research.programme.tiers import TierMigration, TierReach, tier_migration
+from loyalty_research.programme.what_if import (
+    AssumptionTornado,
+    MechanismComparison,
+    Scenario,
+    assumption_tornado,
+    compare_mechanisms,
+)
 
 __all__ = [
     "ActiveMembership",
+    "AssumptionTornado",
     "BreakEven",
+    "Bunching",
     "CampaignFunnel",
+    "CampaignStudy",
     "ConsentGate",
     "ContactAudit",
     "ContactDoseResponse",
@@ -122,6 +134,7 @@ __all__ = [
     "GratitudeLatency",
     "Mechanism",
     "MechanismAudit",
+    "MechanismComparison",
     "MechanismCost",
     "NetPromoterScore",
     "OfferLift",
@@ -134,6 +147,7 @@ __all__ = [
     "ReturnOnInvestment",
     "RevenueConcentration",
     "RevenueRetention",
+    "Scenario",
     "Scorecard",
     "ScorecardLine",
     "SegmentOverlap",
@@ -145,9 +159,13 @@ __all__ = [
     "TierStates",
     "active_membership_rate",
     "age_bands",
+    "assumption_tornado",
     "audit_contacts",
     "banded",
+    "bunching_at_line",
     "campaign_funnel",
+    "campaign_study",
+    "compare_mechanisms",
     "consent_gate",
     "contact_dose_response",
     "coupon_cannibalisation",
@@ -168,6 +186,7 @@ __all__ = [
     "preset",
     "promoter_groups",
     "purchase_cycles",
+    "qualifying_activity",
     "redemption_liability",
     "redemption_triangle",
     "repeat_purchase_rate",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["PERIODS", "TierStates", "tier_spells", "tier_states"]
+__all__ = ["PERIODS", "TierStates", "qualifying_activity", "tier_spells", "tier_states"]
 
 PERIODS = ("M", "Q", "Y")
 TABLE = "memberships"
@@ -236,6 +236,61 @@ def tier_states(
     )
 
 
+def _activity(
+    transactions: Any, period: str, measure: str, as_of: dt.date | str | None
+) -> tuple[pd.DataFrame, int]:
+    """Return purchases with the ordinal of their period, and the last day observed."""
+    check_period(period)
+    if measure not in ("amount", "orders"):
+        raise ArgumentError(f"measure is 'amount' or 'orders'; got {measure!r}")
+    read = read_lines(
+        transactions,
+        amount=measure == "amount",
+        until=None if as_of is None else as_ordinal(as_of, "as_of"),
+    )
+    found = collect(read.frame)
+    days = pd.PeriodIndex(to_dates(found["day"]), freq=period)
+    return found.assign(period=days.astype("int64")), read.last
+
+
+def qualifying_activity(
+    transactions: Any,
+    *,
+    period: str = "Y",
+    measure: str = "amount",
+    as_of: dt.date | str | None = None,
+) -> pd.DataFrame:
+    """Sum what counts towards a tier, by customer and calendar period that is over.
+
+    Args:
+        transactions: As for :func:`tier_spells`.
+        period: ``"M"``, ``"Q"`` or ``"Y"``.
+        measure: ``"amount"`` or ``"orders"``.
+        as_of: Last day observed; by default the table's last.
+
+    Returns:
+        ``customer_id, period, activity``, a row where there was any.
+
+    Raises:
+        ArgumentError: When an option is outside its range.
+        ContractError: When the table breaks its contract.
+
+    Examples:
+        >>> orders = pd.DataFrame({"customer_id": list("aab"), "amount": [250.0, 50.0, 10.0],
+        ...     "transacted_at": pd.to_datetime(["2022-03-01", "2022-12-31", "2023-05-01"])})
+        >>> qualifying_activity(orders).to_numpy().tolist()
+        [['a', '2022', 300.0]]
+    """
+    found, last = _activity(transactions, period, measure, as_of)
+    now = pd.Period(dt.date.fromordinal(last), period)
+    if now.end_time.date().toordinal() > last:
+        now -= 1
+    found = found[found["period"] <= now.ordinal]
+    sums = found.groupby(["customer_id", "period"])[measure].sum().round(6).reset_index(name="activity")
+    names = pd.PeriodIndex.from_ordinals(sums["period"].to_numpy(), freq=period)  # type: ignore[attr-defined]
+    return sums.assign(period=names.astype(str))
+
+
 def tier_spells(
     transactions: Any,
     *,
@@ -275,19 +330,9 @@ def tier_spells(
         [['a', '2022-03-01', 'base', 'enrol'], ['a', '2023-01-01', 'gold', 'upgrade'],
          ['a', '2024-01-01', 'base', 'downgrade'], ['b', '2022-05-01', 'base', 'enrol']]
     """
-    check_period(period)
-    if measure not in ("amount", "orders"):
-        raise ArgumentError(f"measure is 'amount' or 'orders'; got {measure!r}")
     steps = _check_lines(lines, base)
-    read = read_lines(
-        transactions,
-        amount=measure == "amount",
-        until=None if as_of is None else as_ordinal(as_of, "as_of"),
-    )
-    activity = collect(read.frame)
-    days = pd.PeriodIndex(to_dates(activity["day"]), freq=period)
-    now = pd.Period(dt.date.fromordinal(read.last), period).ordinal
-    activity = activity.assign(period=days.astype("int64"))
+    activity, last = _activity(transactions, period, measure, as_of)
+    now = pd.Period(dt.date.fromordinal(last), period).ordinal
     sums = activity.groupby(["customer_id", "period"])[measure].sum().round(6)
     joined = activity.groupby("customer_id")["day"].min()
     first = activity.groupby("customer_id")["period"].min()

@@ -307,9 +307,9 @@ def _checks(names: Sequence[str], counts: Ints, order: OrderTest) -> tuple[Check
             )
             if kept
             else message(
-                "The tier before matters too (p = {p}), or customers differ: shares of moves stand, but periods to a "
+                "The tier before matters too (p {p}), or customers differ: shares of moves stand, but periods to a "
                 "tier and the long-run mix are rough.",
-                p=number(order.p_value, digits=3),
+                p="< 0.001" if order.p_value < 0.001 else f"= {number(order.p_value, digits=3)}",
             ),
             p_value=order.p_value,
         )
