@@ -14,6 +14,7 @@ from loyalty_research.programme.campaigns import (
     campaign_funnel,
     consent_gate,
 )
+from loyalty_research.programme.claims import SpendByAge, spend_by_age
 from loyalty_research.programme.contact_dose import (
     ContactDoseResponse,
     contact_dose_response,
@@ -81,6 +82,7 @@ from loyalty_research.programme.scorecard import (
     ScorecardLine,
     scorecard,
 )
+from loyalty_research.programme.scorecard_page import ScorecardStudy, read_targets, scorecard_study
 from loyalty_research.programme.segment_stability import (
     SegmentOverlap,
     SegmentSizes,
@@ -150,9 +152,11 @@ __all__ = [
     "Scenario",
     "Scorecard",
     "ScorecardLine",
+    "ScorecardStudy",
     "SegmentOverlap",
     "SegmentSizes",
     "SegmentStability",
+    "SpendByAge",
     "SunsetTest",
     "TierMigration",
     "TierReach",
@@ -187,6 +191,7 @@ __all__ = [
     "promoter_groups",
     "purchase_cycles",
     "qualifying_activity",
+    "read_targets",
     "redemption_liability",
     "redemption_triangle",
     "repeat_purchase_rate",
@@ -198,9 +203,11 @@ __all__ = [
     "revenue_retention",
     "rfm_segments",
     "scorecard",
+    "scorecard_study",
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
+    "spend_by_age",
     "sunset_policy_test",
     "tier_migration",
     "tier_spells",

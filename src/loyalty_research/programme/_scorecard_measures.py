@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,6 +61,7 @@ class Sheet:
         source: The dataset.
         record: Purchases up to the later day, or None where the data have no transactions.
         answers: Survey answers, or None.
+        kept: What several measures of a day share, worked out once.
     """
 
     source: Dataset
@@ -73,6 +74,7 @@ class Sheet:
     seed: int
     resamples: int
     level: float
+    kept: dict[tuple[str, int], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def purchases(self, day: int) -> PurchaseDays:
         """Return the record up to a day.
@@ -86,7 +88,10 @@ class Sheet:
             raise DesignError(
                 message("transactions begin only on {date}", date=date_of(self.record.begin).isoformat())
             )
-        return self.record.until(day)
+        if ("purchases", day) not in self.kept:
+            self.kept["purchases", day] = self.record if day == self.record.end else self.record.until(day)
+        found: PurchaseDays = self.kept["purchases", day]
+        return found
 
     def revenue(self, day: int) -> pd.DataFrame:
         """Return revenue by customer in the window before and in the one up to a day.
@@ -158,7 +163,11 @@ def _share(sheet: Sheet, who: pd.Index[Any], yes: Any, denominator: str) -> Foun
 def _revenue_kept(sheet: Sheet, day: int, *, net: bool) -> Found:
     frame = sheet.revenue(day)
     frame = frame[frame["before"] > 0]
-    kept = revenue_retention(frame, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level)
+    if ("revenue", day) not in sheet.kept:
+        sheet.kept["revenue", day] = revenue_retention(
+            frame, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level
+        )
+    kept = sheet.kept["revenue", day]
     before, after = (frame[c].to_numpy() for c in ("before", "after"))
     return Found(
         kept.net if net else kept.gross,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from loyalty_research.errors import ArgumentError, DesignError
@@ -236,7 +236,9 @@ def scorecard(
         resamples=resamples,
         level=level,
     )
-    lines = [_line(sheet, key, day, then, wanted.get(key)) for key in MEASURES]
+    # of the earlier day only the estimate and each customer's pull count, not the bootstrap
+    before = replace(sheet, resamples=100)
+    lines = [_line(sheet, before, key, day, then, wanted.get(key)) for key in MEASURES]
     lines.append(_returns_line(returns, wanted.get("return_on_investment")))
     return Scorecard(
         tuple(lines),
@@ -269,7 +271,9 @@ def _found(sheet: Sheet, key: str, day: int) -> tuple[Found | None, str]:
     return found, ""
 
 
-def _line(sheet: Sheet, key: str, day: int, then: int | None, target: float | None) -> ScorecardLine:
+def _line(
+    sheet: Sheet, before: Sheet, key: str, day: int, then: int | None, target: float | None
+) -> ScorecardLine:
     name, _, more = MEASURES[key]
     if key == "effort" and sheet.effort_direction == "lower is easier":
         more = False
@@ -287,7 +291,7 @@ def _line(sheet: Sheet, key: str, day: int, then: int | None, target: float | No
         )
     moved = None
     if then is not None:
-        earlier, reason = _found(sheet, key, then)
+        earlier, reason = _found(before, key, then)
         if earlier is None:
             reason = message("change not measurable because {why}", why=reason)
         else:
