@@ -17,13 +17,22 @@ from loyalty_research.simulate._cards import stamp_cards
 from loyalty_research.simulate._points import PointsTruth, no_programme, points_programme
 from loyalty_research.simulate._population import PopulationTruth
 from loyalty_research.simulate._truth import read_truth
+from loyalty_research.simulate._year import ProgrammeYear, programme_year
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from loyalty_research.data import Dataset
 
-__all__ = ["KINDS", "CardTruth", "PointsTruth", "PopulationTruth", "simulate"]
+__all__ = [
+    "KINDS",
+    "CardTruth",
+    "PointsTruth",
+    "PopulationTruth",
+    "ProgrammeYear",
+    "programme_year",
+    "simulate",
+]
 
 _SCHEMES: dict[str, tuple[type[Any], Callable[..., Dataset]]] = {
     "points": (PointsTruth, points_programme),
