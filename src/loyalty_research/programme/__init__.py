@@ -26,6 +26,10 @@ from loyalty_research.programme.contact_rules import (
     messages_per_month,
     sunset_policy_test,
 )
+from loyalty_research.programme.day_offers import (
+    OfferDays,
+    offer_days,
+)
 from loyalty_research.programme.deferral import PointsDeferral, points_deferral
 from loyalty_research.programme.gratitude import (
     GratitudeLatency,
@@ -139,6 +143,7 @@ __all__ = [
     "MechanismComparison",
     "MechanismCost",
     "NetPromoterScore",
+    "OfferDays",
     "OfferLift",
     "PointsDeferral",
     "PointsLedger",
@@ -182,6 +187,7 @@ __all__ = [
     "mechanism",
     "messages_per_month",
     "net_promoter_score",
+    "offer_days",
     "offer_lift",
     "period_revenue",
     "persons_and_organisations",

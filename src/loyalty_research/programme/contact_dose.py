@@ -167,7 +167,7 @@ class ContactDoseResponse(Result):
     def _rows(self) -> Iterable[Row]:
         design = message("effect of assignment") if self.randomised else message("association, chosen dose")
         for row in self.by_dose.to_dict("records"):
-            group = message("{dose} contacts", dose=f"{row['dose']:g}")
+            group = message("contacts: {dose}", dose=f"{row['dose']:g}")
             for name, found in (
                 (message("margin per customer"), row["margin"]),
                 (message("opted out"), row["opt_out"]),

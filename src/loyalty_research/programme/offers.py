@@ -115,8 +115,10 @@ class OfferLift(Result):
             )
         if net.high < 0:
             return message(
-                "The offer lost {net} of margin per customer ({interval}), {days} days afterwards included.",
-                **shown,
+                "The offer lowered margin per customer by {loss} ({interval}), {days} days afterwards included.",
+                loss=net.format(-net.value),
+                interval=shown["interval"],
+                days=shown["days"],
             )
         return message(
             "Whether the offer added margin cannot be told: {net} per customer ({interval}), {days} days afterwards "
