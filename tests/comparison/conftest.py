@@ -1,4 +1,6 @@
-"""Data that several comparison tests share."""
+"""Data that several comparison tests share, and what simulations measured, held against the published tables."""
+
+import re
 
 import numpy as np
 import pandas as pd
@@ -104,3 +106,65 @@ def staggered():
         )
 
     return made
+
+
+TABLE = "docs/comparison_coverage.md"
+
+
+@pytest.fixture(scope="session")
+def covers():
+    """Say whether a coverage is nominal within three Monte Carlo standard errors."""
+
+    def nominal(count, replicates, *, at=0.95):
+        return abs(count / replicates - at) <= 3 * np.sqrt(at * (1 - at) / replicates)
+
+    return nominal
+
+
+@pytest.fixture(scope="session")
+def at_least():
+    """Say whether a coverage is nominal or more within three Monte Carlo standard errors."""
+
+    def enough(count, replicates, *, at=0.95):
+        return count / replicates >= at - 3 * np.sqrt(at * (1 - at) / replicates)
+
+    return enough
+
+
+def _near(said, found):
+    """Whether a published cell is what was measured, but for other processors' rounding."""
+    if not all(re.fullmatch(r"-?\d+\.\d+%?", cell) for cell in (said, found)):
+        return said == found
+    return abs(float(said.rstrip("%")) - float(found.rstrip("%"))) <= (0.41 if found[-1] == "%" else 0.021)
+
+
+@pytest.fixture(scope="session")
+def told(root):
+    """Compare a row with the published one of the same name, so that the tables cannot go stale."""
+    published = {}
+    for line in (root / TABLE).read_text("utf-8").splitlines():
+        if line.startswith("|"):
+            cells = [c.strip() for c in line.strip("|").split("|")]
+            published[cells[0]] = cells
+
+    def compare(name, *found):
+        row = f"| {' | '.join((name, *found))} |"
+        print(row)  # noqa: T201 - the row to publish, shown by `pytest -rP`
+        assert name in published, f"{TABLE} lacks the row: {row}"
+        said = published[name][1:]
+        assert len(said) == len(found), f"{TABLE} is stale: {row}"
+        assert all(map(_near, said, found)), f"{TABLE} is stale: {row}"
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def measured(told):
+    """Compare how often an interval held the truth with the published row."""
+
+    def compare(name, held, replicates, *, aim="95%"):
+        share = held / replicates
+        error = np.sqrt(share * (1 - share) / replicates)
+        told(name, aim, f"{share:.1%}", f"{error:.1%}", str(replicates))
+
+    return compare

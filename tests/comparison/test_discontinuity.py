@@ -159,7 +159,7 @@ def test_result_protocol(at_a_line):
 
 
 @pytest.mark.slow
-def test_coverage_of_the_robust_interval_and_size_of_the_density_test():
+def test_coverage_of_the_robust_interval_and_size_of_the_density_test(measured):
     """2,000 replicates of 1,000 units with a curved regression and unequal noise (CCT 2014, model 1)."""
     rng = np.random.default_rng(20)
     held, conventional, rejected, replicates = 0, 0, 0, 2000
@@ -176,5 +176,7 @@ def test_coverage_of_the_robust_interval_and_size_of_the_density_test():
     # measured .9135 (Monte Carlo error .006): a bandwidth for the smallest error is a little wide for an
     # interval, as the paper's own tables show; the conventional interval covers .87
     assert 0.90 < held / replicates < 0.96
+    measured("regression discontinuity, curved: robust interval", held, replicates)
+    measured("regression discontinuity, curved: conventional interval, not offered", conventional, replicates)
     assert conventional < held - 0.02 * replicates
     assert rejected / replicates < 0.05 + 3 * np.sqrt(0.05 * 0.95 / replicates)

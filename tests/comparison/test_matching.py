@@ -156,7 +156,7 @@ def test_bounds_refuse_what_is_no_pair():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("estimand", "matches"), [("ATT", 1), ("ATT", 4), ("ATE", 1), ("ATE", 4)])
-def test_coverage_of_matching(estimand, matches):
+def test_coverage_of_matching(measured, estimand, matches):
     """1,000 replicates of 600 units, effects and noise that differ between units."""
     whole = np.random.default_rng(99).normal(size=2_000_000)
     truth = (
@@ -174,3 +174,4 @@ def test_coverage_of_matching(estimand, matches):
         held += found.low <= truth <= found.high
     # published as it comes out: a little short of nominal at 600 units
     assert 0.92 < held / replicates < 0.97
+    measured(f"matching, {matches} a unit, {estimand}", held, replicates)

@@ -192,7 +192,11 @@ def test_separation_is_found():
         with pytest.raises(DesignError, match="separate the groups"):
             augmented_ipw(bad, outcome="y", treatment="t", covariates=covariates)
     far = pd.DataFrame(
-        {"t": [0] * 50 + [1] * 50, "x": [*np.linspace(0, 1, 50), *np.linspace(2, 3, 50)], "y": 1.0}
+        {
+            "t": [0] * 50 + [1] * 50,
+            "x": [*np.linspace(0, 1, 50), *np.linspace(2, 3, 50)],
+            "y": np.arange(100.0),
+        }
     )
     with pytest.raises(DesignError, match="no positive weights"):
         entropy_balancing(far, outcome="y", treatment="t", covariates=["x"])
@@ -268,10 +272,11 @@ def test_the_verdict_claims_no_effect():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ALL)
-def test_coverage(method):
+def test_coverage(measured, method):
     """2,000 replicates of 500 units, nonlinear outcome so that the estimands' errors differ."""
     reps, covered = 2000, 0
     for seed in range(reps):
         estimate = method(confounded(500, seed), **GIVEN).estimate
         covered += estimate.low <= 1.0 <= estimate.high
     assert covered / reps == pytest.approx(0.95, abs=0.005 + 3 * np.sqrt(0.95 * 0.05 / reps))
+    measured(method.__name__.replace("_", " ").replace("ipw", "inverse weights"), covered, reps)
