@@ -114,14 +114,24 @@ def coupons(rng, customers=1000, *, anyway=0.3, extra=0.1, leak=0.0):
     )
 
 
-@pytest.mark.parametrize("leak", [0.0, 0.2])
-def test_the_share_that_would_have_come_anyway_is_covered(leak):
+def coupon_coverage(replicates, leak):
     rng = np.random.default_rng(9)
     hits = 0
-    for _ in range(300):
+    for _ in range(replicates):
         found = coupon_cannibalisation(coupons(rng, leak=leak), treated="in", control="out").share
         hits += found.low <= 0.75 <= found.high
-    assert hits / 300 == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 300))
+    return hits / replicates
+
+
+@pytest.mark.parametrize("leak", [0.0, 0.2])
+def test_the_share_that_would_have_come_anyway_is_covered(leak):
+    assert coupon_coverage(300, leak) == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 300))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("leak", [0.0, 0.2])
+def test_the_share_that_would_have_come_anyway_covers(leak):
+    assert coupon_coverage(2000, leak) == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_coupons_that_leaked_are_counted():

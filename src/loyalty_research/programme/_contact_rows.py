@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from loyalty_research.errors import ArgumentError, ContractError, at_rows, listed
 from loyalty_research.estimates import Estimate
@@ -94,8 +95,8 @@ def clustered_proportion(
     """Return a share of messages where one customer may have several.
 
     Wilson's interval at the effective sample size: the plain variance over the variance with
-    customers as clusters. It never counts more than the messages there are, and with one message
-    a customer it is Wilson's own.
+    customers as clusters, with t in place of z for the number of customers. It never counts more
+    than the messages there are, and with one message a customer it is Wilson's own.
 
     Args:
         successes: 0 or 1 per message, shape ``(n,)``.
@@ -127,5 +128,8 @@ def clustered_proportion(
     variance = float(residual @ residual) / n**2 * groups / max(groups - 1, 1)
     # nothing varies at 0 or 1, so customers are what is counted
     effective = min(share * (1 - share) / variance, n) if variance > 0 else float(groups)
+    if groups > 1:  # the variance itself is estimated, from as many customers as there are
+        tail = (1 - level) / 2
+        effective *= float((stats.norm.isf(tail) / stats.t.isf(tail, groups - 1)) ** 2)
     low, high = wilson_interval(share * effective, effective, level=level)
     return Estimate(share, float(low), float(high), level, "wilson, customers as clusters", n, "fraction")
