@@ -94,6 +94,7 @@ def test_shares_and_money_follow_from_the_points():
     assert result.breakage.low == pytest.approx(1 - result.redemption.high)
     assert result.points.low < result.points.value < result.points.high <= result.cohorts["held"].sum()
     assert "EUR" in result.verdict()
+    assert len(result.plot().patches) == 2 * len(ISSUED)
     frame = result.to_frame()
     assert frame["estimate"][4:].sum() == pytest.approx(result.points.value)
 

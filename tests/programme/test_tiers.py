@@ -207,6 +207,7 @@ def test_a_large_chain_gives_back_its_moves():
     assert mix == pytest.approx(settled_mix(TRUE, [1, 0, 0, 0], 3)[:3], rel=0.05)
     assert moves.checks[0].status == "passed"
     assert "leave" in moves.verdict()
+    assert [t.get_text() for t in moves.plot().texts][:4] == ["80%", "12%", "3%", "5%"]
     assert "before they leave" in moves.reach("gold").verdict()
 
 

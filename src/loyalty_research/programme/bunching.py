@@ -16,6 +16,7 @@ from loyalty_research.i18n import message, number, percent
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
@@ -48,6 +49,12 @@ class Bunching(Result):
     excess: Estimate
     missing: Estimate
     share: Estimate
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw customers per bin with the curve without the line; bins of 1 to 4 are left out."""
+        from loyalty_research.plots.promises import pull_at_line
+
+        return pull_at_line(self.bins, self.line, ax=ax)
 
     def _rows(self) -> Iterable[Row]:
         yield Row(message("customers above the line more than expected"), self.excess)

@@ -18,6 +18,8 @@ from loyalty_research.programme.ledger import EPOCH, PointsLedger
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from matplotlib.axes import Axes
+
     from loyalty_research.programme._chain_ladder import ChainLadder
 
 __all__ = [
@@ -168,6 +170,12 @@ class RedemptionLiability(Result):
         low, high = (start + scale * min(x, max(held, self.expected)) for x in limits)
         value = start + scale * self.expected
         return Estimate(value, low, high, self.level, METHOD, len(self.cohorts), unit)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw each issue cohort: redeemed, still expected, not expected."""
+        from loyalty_research.plots.promises import points_by_cohort
+
+        return points_by_cohort(self.cohorts, ax=ax)
 
     def _rows(self) -> Iterable[Row]:
         by = message("by age {age}", age=self.last_age)

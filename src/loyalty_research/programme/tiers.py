@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
 
+    from matplotlib.axes import Axes
     from numpy.typing import NDArray
 
     from loyalty_research.programme._markov import OrderTest
@@ -249,6 +250,13 @@ class TierMigration(Result):
             t: Estimate(float(mix[0, s]), float(low[s]), float(high[s]), self.level, DRAWN, n, "fraction")
             for s, t in enumerate(self.held)
         }
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """Draw the matrix of moves; states nobody was seen in are left out."""
+        from loyalty_research.plots.promises import tier_moves
+
+        seen = self.counts.sum(axis=1) > 0
+        return tier_moves(self.matrix[seen], ax=ax)
 
     def _rows(self) -> Iterable[Row]:
         for s, start in enumerate(self.tiers):
