@@ -196,8 +196,12 @@ def test_mixed_scales_and_wrong_options_are_errors(source):
     )
     tables = {"surveys": mixed.drop(columns="answered_date")}
     bad = lr.Dataset.from_frames("mixed", tables, description="Made up.", kind="simulated")
-    with pytest.raises(lr.ContractError, match="different scales"):
+    with pytest.raises(lr.ContractError, match="different scales") as caught:
         scorecard(bad, as_of=DAY)
+    named = int(str(caught.value).split("positions ")[1].split(",")[0])
+    first = mixed[(mixed["instrument"] == "NPS") & (mixed["answered_at"] > "2023-09-01")]
+    # the scale of the first answer counts; positions are rows of the table
+    assert first.loc[named, "scale_min"] != first["scale_min"].iloc[0]
     with pytest.raises(lr.ArgumentError, match="targets names loyalty"):
         scorecard(source, as_of=DAY, targets={"loyalty": 1})
     with pytest.raises(lr.ArgumentError, match="compare_to must be before"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import DesignError
+from loyalty_research.errors import ContractError, DesignError, at_rows
 from loyalty_research.i18n import message, percent
 from loyalty_research.programme._windows import date_of, ratio_influence
 from loyalty_research.programme.membership import membership_on
@@ -289,6 +289,14 @@ def _wave(sheet: Sheet, day: int, instrument: str) -> tuple[pd.DataFrame, tuple[
     wave = wave.drop_duplicates("customer_id", keep="last")
     if not {"scale_min", "scale_max"} <= set(wave.columns):
         raise DesignError(message("surveys do not say the scale (scale_min, scale_max)"))
+    ends = wave[["scale_min", "scale_max"]].to_numpy(dtype=float)
+    other = np.flatnonzero((ends != ends[0]).any(axis=1))
+    if other.size:
+        rows = at_rows(sorted(wave["position"].iloc[other].tolist()))
+        raise ContractError(
+            f"surveys holds answers to {instrument} on different scales, which are never pooled: {rows} differ from the "
+            f"scale {ends[0][0]:g} to {ends[0][1]:g}; keep the answers of one scale"
+        )
     scale = tuple(int(wave[c].iloc[0]) for c in ("scale_min", "scale_max"))
     who = message("customers who answered in the last {days} days", days=f"{sheet.window:,}")
     return wave, (scale[0], scale[1]), who
@@ -326,7 +334,8 @@ def survey_answers(source: Dataset) -> pd.DataFrame | None:
         return None
     frame = source.frame("surveys")
     column = "answered_date" if "answered_date" in frame.columns else "answered_at"
-    return frame.assign(answered=pd.to_datetime(frame[column])).sort_values("answered", kind="stable")
+    dated = frame.assign(answered=pd.to_datetime(frame[column]), position=np.arange(len(frame)))
+    return dated.sort_values("answered", kind="stable")
 
 
 MEASURES: dict[str, tuple[Callable[[], str], Callable[[Sheet, int], Found], bool]] = {
