@@ -109,7 +109,7 @@ def test_cost_adds_up_and_prints(rules):
     )
     half = rules.cost(table, redeemed=0.5)
     assert half["cost"].value == pytest.approx(found["cost"].value / 2)
-    assert found.verdict() in repr(found)
+    assert repr(found).startswith(f"MechanismCost: {found.verdict()}\n")
     assert {"effective rebate", "customers rewarded"} <= set(found.to_frame()["metric"])
 
 

@@ -65,7 +65,7 @@ def figure(
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Figures(Result):
     """A result made of rows and one sentence."""
 

@@ -315,7 +315,7 @@ class Points(Mechanism):
         Examples:
             >>> points = Points(reward_points=14, reward_value=1)
             >>> print(points.audit().checks[0].detail)
-            14 points make 1.00: one point is worth 0.0714, which nobody works out in their head
+            14 points make 1.00: one point is worth 0.0714, which is hard to work out in the head
         """
         check_level(level)
         if not 0 < band <= 0.1:
@@ -349,7 +349,7 @@ class Points(Mechanism):
             message("{points} points make {value}: one point is worth {worth}", **fields)
             if easy
             else message(
-                "{points} points make {value}: one point is worth {worth}, which nobody works out in their head",
+                "{points} points make {value}: one point is worth {worth}, which is hard to work out in the head",
                 **fields,
             )
         )
