@@ -125,11 +125,11 @@ class MechanismComparison(Result):
         }
         if best.estimate.low > 0:
             text = message(
-                "Under these assumptions {name} earns the most: {gain} per customer and year against "
+                "Under these assumptions {name} comes out highest: {gain} per customer and year against "
                 "{reference} ({interval}).",
                 **fields,
             )
-        elif best.estimate.high < 0:
+        elif all(row.estimate.high < 0 for row in gains):
             text = message(
                 "Under these assumptions every mechanism earns less than {reference}; the nearest is {name} with "
                 "{gain} per customer and year ({interval}).",
