@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from decimal import Decimal
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -189,3 +191,13 @@ def test_the_largest_accounts_share():
     assert ledger.share_of_largest(0.1) == pytest.approx(0.91)
     assert ledger.total("earn") == 100
     assert ledger.total("redeem") == 0
+
+
+@pytest.mark.parametrize(
+    "convert", [pl.from_pandas, lambda frame: duckdb.connect().from_df(frame)], ids=["polars", "duckdb"]
+)
+def test_every_engine_gives_the_same_books(convert):
+    entries = table(draw_rows(1, 200, 5)[0])
+    one, other = points_ledger(entries), points_ledger(convert(entries))
+    assert one.balances == other.balances
+    assert one.ageing.equals(other.ageing)

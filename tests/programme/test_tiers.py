@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -320,3 +322,21 @@ def test_a_tier_nobody_was_seen_in_is_not_measurable():
         moves.reach("gold")
     with pytest.raises(DesignError, match="silver"):
         moves.settled()
+
+
+@pytest.mark.parametrize(
+    "convert", [pl.from_pandas, lambda frame: duckdb.connect().from_df(frame)], ids=["polars", "duckdb"]
+)
+def test_every_engine_gives_the_same_moves(convert):
+    table = simulate(np.random.default_rng(3), 100, 6)
+    assert migrate(table, 6).counts.tolist() == migrate(convert(table), 6).counts.tolist()
+
+
+def test_times_with_a_zone_are_refused():
+    table = spells(GOOD)
+    with pytest.raises(ContractError, match="no naive dates"):
+        tier_states(
+            table.assign(valid_from=table["valid_from"].dt.tz_localize("UTC")),
+            tiers=NAMES,
+            as_of="2024-12-31",
+        )
