@@ -15,6 +15,7 @@ from loyalty_research.endowed_progress._words import chance_words
 from loyalty_research.endowed_progress.visits import arm_means
 from loyalty_research.estimates import Estimate, Finding, Row
 from loyalty_research.i18n import message
+from loyalty_research.stats.ratios import fieller
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -269,23 +270,6 @@ class EconomicsResult(CardResult):
         return economics_fan(self.fan, currency=self.currency, ax=ax)
 
 
-def _fieller(
-    top: float, base: float, variance: tuple[float, float, float], critical: float
-) -> tuple[float, float]:
-    """Return Fieller's limits of top / base; NaN where the set is no bounded interval.
-
-    ``variance`` holds var(top), var(base), cov(top, base).
-    """
-    vt, vb, c = variance
-    a = base**2 - critical**2 * vb
-    b = top * base - critical**2 * c
-    spread = b * b - a * (top**2 - critical**2 * vt)
-    if a <= 0 or spread < 0:
-        return math.nan, math.nan
-    root = math.sqrt(spread)
-    return (b - root) / a, (b + root) / a
-
-
 class CardContrasts:
     """Contrasts of an arm with the control, from means of visits and rewards.
 
@@ -323,7 +307,7 @@ class CardContrasts:
         value, low, high = math.nan, math.nan, math.nan
         if under > 0:
             value = (over + shift) / under
-            low, high = _fieller(over + shift, under, (se_over**2, se_under**2, c), self.critical)
+            low, high = fieller(over + shift, under, se_over**2, se_under**2, c, self.critical)
         return Estimate(
             value, low, high, self.level, "Fieller", int(self.means.n[arm] + self.means.n[0]), unit
         )
