@@ -35,11 +35,12 @@ def revenue_bridge(parts: pd.DataFrame, *, ax: Axes | None = None, currency: str
         n = len(parts)
         ax = figure_axes(ax, height=1.1 + 0.5 * n)
         amounts = parts["amount"].to_numpy(dtype=float)
-        level = 0.0
+        level = highest = 0.0
         for i, amount in enumerate(amounts):
             total = i in (0, n - 1)
             start = 0.0 if total else level
             level = amount if total else level + amount
+            highest = max(highest, level, start)
             colour = SERIES[0] if total else SERIES[2] if amount > 0 else SERIES[1]
             y = n - 1 - i
             ax.barh(y, level - start, left=start, height=0.55, color=colour, alpha=1.0 if total else 0.75)
@@ -55,7 +56,7 @@ def revenue_bridge(parts: pd.DataFrame, *, ax: Axes | None = None, currency: str
                 fontweight="bold" if total else "normal",
             )
         ax.set_yticks(np.arange(n)[::-1], parts["step"].tolist())
-        ax.set_xlim(0, 1.18 * max(amounts.max(), amounts[0] + max(amounts[1:-1].max(initial=0.0), 0.0)))
+        ax.set_xlim(0, 1.18 * highest)
         ax.xaxis.set_major_formatter(lambda v, _: number(v, digits=0))
         ax.grid(visible=False, axis="y")
         ax.set_xlabel(currency or message("revenue"))

@@ -21,8 +21,8 @@ def established_revenue(record: PurchaseDays, window: int) -> tuple[pd.DataFrame
     """Return revenue of two windows of customers who were there before the earlier one, and the others' number.
 
     Somebody who came in the middle of the earlier window brought half a window's revenue there; beside a
-    whole later window that looks like growth. Where the record does not reach back beyond the earlier
-    window nobody can be told apart, and all are returned with None.
+    whole later window that looks like growth. Where the record does not reach back half a window
+    further, they cannot be told apart, and all are returned with None.
 
     Examples:
         >>> from loyalty_research.programme._windows import purchase_days
@@ -36,7 +36,8 @@ def established_revenue(record: PurchaseDays, window: int) -> tuple[pd.DataFrame
     frame = period_revenue(record.frame, window=window, as_of=date_of(record.end))
     first = pd.Series(record.first, index=record.customers)
     there = first.reindex(frame.index) <= record.end - 2 * window
-    if not there.any():
+    # a handful of early customers would not stand for the rest
+    if record.begin > record.end - 5 * window // 2 or not there.any():
         return frame, None
     return frame[there], int(((frame["before"] > 0) & ~there).sum())
 

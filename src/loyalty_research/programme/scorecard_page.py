@@ -492,7 +492,7 @@ def scorecard_study(
         >>> import loyalty_research as lr
         >>> found = scorecard_study(lr.open_dataset("cdnow-sample"), window=180)
         >>> found.retention.rolling.n, found.as_of.isoformat()
-        (945, '1998-06-30')
+        (608, '1998-06-30')
     """
     level = check_level(level)
     if period not in _PERIODS:
