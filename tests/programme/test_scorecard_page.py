@@ -9,7 +9,7 @@ import pytest
 import loyalty_research as lr
 from loyalty_research.data import Dataset
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
-from loyalty_research.programme import read_targets, scorecard_study
+from loyalty_research.programme import named_numbers, scorecard_study
 from loyalty_research.programme._scorecard_sources import holdout_units
 from loyalty_research.programme.scorecard_page import pooled_retention
 
@@ -198,10 +198,10 @@ def test_the_return_is_near_the_truth_of_the_simulation():
 
 
 def test_targets_and_currencies_are_read_strictly():
-    assert read_targets([]) == {}
+    assert named_numbers([]) == {}
     for wrong in (["retention"], ["retention=high"], ["retention=0.5", "retention=0.6"]):
         with pytest.raises(ArgumentError):
-            read_targets(wrong)
+            named_numbers(wrong)
     lines = steady().assign(currency=lambda f: np.where(f.index % 2 == 0, "EUR", "USD"))
     with pytest.raises(ContractError, match="currenc"):
         scorecard_study(made(lines))

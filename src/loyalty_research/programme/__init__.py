@@ -62,6 +62,7 @@ from loyalty_research.programme.offers import (
     coupon_cannibalisation,
     offer_lift,
 )
+from loyalty_research.programme.promises import PromisesStudy, promises_study
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
@@ -86,7 +87,7 @@ from loyalty_research.programme.scorecard import (
     ScorecardLine,
     scorecard,
 )
-from loyalty_research.programme.scorecard_page import ScorecardStudy, read_targets, scorecard_study
+from loyalty_research.programme.scorecard_page import ScorecardStudy, named_numbers, scorecard_study
 from loyalty_research.programme.segment_stability import (
     SegmentOverlap,
     SegmentSizes,
@@ -147,6 +148,7 @@ __all__ = [
     "OfferLift",
     "PointsDeferral",
     "PointsLedger",
+    "PromisesStudy",
     "RedemptionLiability",
     "RedemptionTriangle",
     "RepeatPurchase",
@@ -186,6 +188,7 @@ __all__ = [
     "loyalty_segments",
     "mechanism",
     "messages_per_month",
+    "named_numbers",
     "net_promoter_score",
     "offer_days",
     "offer_lift",
@@ -194,10 +197,10 @@ __all__ = [
     "points_deferral",
     "points_ledger",
     "preset",
+    "promises_study",
     "promoter_groups",
     "purchase_cycles",
     "qualifying_activity",
-    "read_targets",
     "redemption_liability",
     "redemption_triangle",
     "repeat_purchase_rate",

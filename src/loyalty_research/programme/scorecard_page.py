@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from loyalty_research.programme.revenue import RevenueConcentration, RevenueRetention
     from loyalty_research.programme.scorecard import Scorecard
 
-__all__ = ["ScorecardStudy", "read_targets", "scorecard_study"]
+__all__ = ["ScorecardStudy", "named_numbers", "scorecard_study"]
 
 WINDOWS = (365, 180, 90, 30)
 ACTIVITY = 90  # days in which a member shows up, or a second purchase falls, unless windows are shorter
@@ -580,14 +580,14 @@ def scorecard_study(
     )
 
 
-def read_targets(texts: Sequence[str]) -> dict[str, float]:
-    """Read targets written as ``measure=number``.
+def named_numbers(texts: Sequence[str]) -> dict[str, float]:
+    """Read pairs written as ``name=number``, in their order.
 
     Raises:
-        ArgumentError: When a text is not of this form, or a measure stands twice.
+        ArgumentError: When a text is not of this form, or a name stands twice.
 
     Examples:
-        >>> read_targets(["retention=0.6", "net_promoter_score=20"])
+        >>> named_numbers(["retention=0.6", "net_promoter_score=20"])
         {'retention': 0.6, 'net_promoter_score': 20.0}
     """
     found: dict[str, float] = {}
@@ -596,9 +596,11 @@ def read_targets(texts: Sequence[str]) -> dict[str, float]:
         try:
             found[name.strip()] = float(value)
         except ValueError as error:
-            raise ArgumentError(f"a target reads like 'retention=0.6'; got {text!r}") from error
+            raise ArgumentError(
+                f"write a name and a number, such as 'retention=0.6'; got {text!r}"
+            ) from error
     if len(found) != len(texts):
-        raise ArgumentError(f"targets name a measure twice: {', '.join(texts)}")
+        raise ArgumentError(f"a name stands twice: {', '.join(texts)}")
     return found
 
 
