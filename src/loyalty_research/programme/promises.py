@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PromisesStudy", "promises_study"]
 
 _BINS = 50  # bins up to a tier's line; customers may move by a tenth of it
+_ONE = {"M": "month", "Q": "quarter", "Y": "year"}
 _NAMES = {"M": "months", "Q": "quarters", "Y": "years"}
 
 
@@ -145,7 +146,9 @@ class PromisesStudy:
                 "Had there been such tiers, with nobody spending differently for them: {said}",
                 said=f"{said[:1].lower()}{said[1:]}",
             )
-        return said if self.reach is None else f"{said} {self.reach.verdict()}"
+        # times to a tier are rough where moves hang on more than the present tier
+        rough = any(c.status == "warning" for c in self.migration.checks)
+        return said if self.reach is None or rough else f"{said} {self.reach.verdict()}"
 
     def checks(self) -> tuple[Check, ...]:
         """Return every check once, what could not be measured last."""
@@ -223,8 +226,8 @@ class PromisesStudy:
             self.migration.plot(),
             message("Shares of moves from each tier to each other. {said}", said=self.migration.verdict()),
             message(
-                "Where those of a tier (row) are one of the {periods} later (column).",
-                periods=_NAMES[self.tier_period],
+                "Of those in a tier (row), the share in each tier (column) one {period} later.",
+                period=_ONE[self.tier_period],
             ),
         )
         for found in self.bunching:
@@ -349,7 +352,7 @@ def promises_study(
         >>> import loyalty_research as lr
         >>> found = promises_study(lr.open_dataset("cdnow-sample"))
         >>> found.findings()[0].status, [c.status for c in found.missing]
-        ('suppressed', ['not measurable', 'not measurable', 'not measurable'])
+        ('suppressed', ['not measurable', 'not measurable', 'not measurable', 'not measurable'])
     """
     level = check_level(level)
     for name, value in (("period", period), ("tier_period", tier_period)):
