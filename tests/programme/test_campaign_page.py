@@ -66,6 +66,7 @@ def test_lots_give_an_effect_that_holds_the_truth_and_comes_first():
     assert first.estimate.low > 0
     assert study.dose is None  # no association beside an effect
     assert study.lift.randomised
+    assert "all 180 days" in study.shown_offer().text
 
 
 def test_an_offer_that_changes_nothing_is_not_called_an_effect():
@@ -128,6 +129,21 @@ def test_what_was_chosen_is_called_chosen():
     assert "chosen, not drawn by lot" in found.headline
     assert study.dose_table(drawn=False)["dose"].tolist() == [0, 1, 2]
     assert study.dose_table(drawn=False)["estimate"].tolist() == pytest.approx([0, 10, 20])
+
+
+def test_the_last_number_of_messages_stands_for_itself_and_more():
+    who = people(40)
+    sent = [
+        (c, f"2024-0{m}-05 10:00", "sent", f"m{m}") for i, c in enumerate(who) for m in range(3, 3 + i % 4)
+    ]
+    source = shop(sent, [(c, "2024-01-01", 1.0) for c in who], customers=pd.DataFrame({"customer_id": who}))
+    study = campaign_study(source, top=2)
+    assert study.dose_table(drawn=False).set_index("dose")["customers"].to_dict() == {0: 10, 1: 10, 2: 20}
+    (table,) = study.shown_doses()
+    assert "2 or more" in table.text
+    ((axes, alt, _),) = study.dose_figures()
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["0", "1", "2+"]
+    assert "at 0" in alt
 
 
 def test_orders_after_a_message_stand_beside_orders_before_it():
@@ -226,8 +242,7 @@ def test_rates_of_fewer_than_five_are_blank_and_cannot_be_worked_out():
     table = study.group_table("campaign_id").set_index("group")
     assert table["count"].isna().to_dict() == {"a": False, "b": True, "c": True}
     assert table["estimate"].isna().equals(table["count"].isna())
-    drawn = [ax for ax, _, _ in study.figures()]
-    assert [t.get_text() for t in drawn[0].get_yticklabels()] == ["redeemed\nof messages sent"]
+    assert list(study.figures()) == []  # one rate alone makes no picture
 
 
 def test_few_who_left_are_not_shown_by_number_of_messages():

@@ -110,6 +110,7 @@ def dose_response(
     title: str,
     drawn: bool,
     shares: bool = False,
+    top: float | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the level of an outcome at each number of messages, with intervals.
@@ -123,6 +124,7 @@ def dose_response(
         title: Heading of the picture.
         drawn: Whether the number was drawn by lot.
         shares: Whether the outcome is a fraction.
+        top: Number that stands for itself and more.
         ax: Axes to draw on.
 
     Examples:
@@ -147,18 +149,20 @@ def dose_response(
             markeredgecolor=colour,
             linewidth=1.0,
         )
-        for no in {0, len(dose) - 1}:
+        tops = np.where(np.isfinite(high), high, value)
+        for no in sorted({0, len(dose) - 1}):
             ax.annotate(
                 _shares(round(value[no], 3)) if shares else _amounts(value[no]),
-                (dose[no], value[no]),
-                xytext=(7, 7),
+                (dose[no], tops[no]),
+                xytext=(0, 5),
                 textcoords="offset points",
+                ha="center",
                 color=INK,
                 fontweight="bold",
             )
-        ax.set_xticks(dose, [f"{d:g}" for d in dose])
-        ax.set_xlim(dose.min() - 0.4, dose.max() + 0.7)
-        ax.set_ylim(0, None)
+        ax.set_xticks(dose, [f"{d:g}+" if d == top else f"{d:g}" for d in dose])
+        ax.set_xlim(dose.min() - 0.5, dose.max() + 0.5)
+        ax.set_ylim(min(0.0, 1.1 * float(np.nanmin(np.r_[low, value]))), 1.12 * float(tops.max()) or 1.0)
         ax.yaxis.set_major_formatter(_shares if shares else _amounts)
         ax.set_xlabel(
             message("messages per customer, drawn by lot")

@@ -41,6 +41,10 @@ __all__ = ["CampaignStudy"]
 _LINES = 40  # groups a picture can hold
 
 
+def _plain(value: float) -> str:
+    return f"{value:g}"
+
+
 @dataclass(frozen=True, repr=False, eq=False)
 class CampaignStudy(Result):
     """What campaigns led to, as far as the dataset can tell.
@@ -61,6 +65,7 @@ class CampaignStudy(Result):
         within_days: Days after sending in which an order counts.
         lift_days: Days after the lots were drawn in which spend counts.
         before_days: Days before the lots in which the groups are compared; 0 without lots.
+        top: Number of messages, when chosen, that stands for itself and more.
         margin: Share of spend that is kept; 1 values spend.
         truth: The simulation's effect where one is known for these days, or None.
         n: Messages in the rates: one campaign sent to one customer is one message.
@@ -84,6 +89,7 @@ class CampaignStudy(Result):
     within_days: int
     lift_days: int
     before_days: int
+    top: int
     margin: float
     truth: float | None
     n: int
@@ -92,6 +98,9 @@ class CampaignStudy(Result):
     def _refused(self) -> bool:
         """Whether a gate forbids showing what was drawn by lot."""
         return self.offer is None or bool(self.offer.failed_gates)
+
+    def _dose(self, value: float) -> str:
+        return message("{top} or more", top=_plain(value)) if value == self.top else _plain(value)
 
     def _money(self) -> str:
         return message("spend") if self.margin == 1 else message("margin")
@@ -398,6 +407,7 @@ class CampaignStudy(Result):
                 if drawn
                 else message("{money} per customer by number of messages, chosen by the sender", money=money),
                 formats={
+                    "dose": _plain if drawn else self._dose,
                     **dict.fromkeys(("estimate", "low", "high"), part.margin_trend.format),
                     **({"opted_out": "percent"} if "opted_out" in frame.columns else {}),
                 },
@@ -415,19 +425,22 @@ class CampaignStudy(Result):
             return prose(dict(self.absent).get(caused_name(), self.absent[0][1]))
         if self._refused():
             return prose(self.offer.verdict())
+        frame = self.offer.to_frame()[["group", "estimate", "low", "high", "p_value"]]
+        first, last = str(self.within_days), str(self.lift_days)
+        frame["group"] = [
+            message("the {days} days before", days=str(self.before_days)),
+            message("the first {days} days", days=first),
+            message("from then to day {days}", days=last),
+            message("all {days} days", days=last),
+        ]
         return table(
-            self.offer.to_frame()[["group", "estimate", "low", "high", "p_value"]],
+            frame,
             caption=message(
                 "Drawn to be written to minus held out, {money} per customer, by time", money=self._money()
             ),
             formats=dict.fromkeys(("estimate", "low", "high"), signed(self.offer.net)),
             headings={"group": message("When")},
-            note=message(
-                "During: the first {days} days after the draw; after: from then to day {last}. A gain during and a "
-                "loss after would mean orders were only pulled forward.",
-                days=str(self.within_days),
-                last=str(self.lift_days),
-            ),
+            note=message("A gain at first and a loss later would mean that orders were only pulled forward."),
         )
 
     def shown_rules(self) -> Html:
@@ -457,7 +470,7 @@ class CampaignStudy(Result):
         from loyalty_research.plots.programme import rate_bars
 
         shown = self.funnel_table().dropna(subset="estimate")
-        if len(shown):
+        if len(shown) > 1:
             label = [f"{s}\n{o}" for s, o in zip(shown["step"], shown["of"].map(short_words), strict=True)]
             axes = rate_bars(
                 shown.assign(label=label, unsure=shown["step"].str.contains("unreliable")),
@@ -521,11 +534,13 @@ class CampaignStudy(Result):
                 if drawn
                 else message(
                     "Means with 95% intervals over the days observed. Those written to more often were other "
-                    "customers from the start. Numbers with fewer than five customers are left out; the last "
-                    "number stands for itself and more."
+                    "customers from the start. Numbers with fewer than five customers are left out."
                 )
             )
-            yield dose_response(frame, ylabel=ylabel, title=title, drawn=drawn), alt, caption
+            axes = dose_response(
+                frame, ylabel=ylabel, title=title, drawn=drawn, top=None if drawn else self.top
+            )
+            yield axes, alt, caption
 
     def truth_words(self) -> str:
         """Return the estimate beside the truth of a simulation, or why there is none to set beside it."""
