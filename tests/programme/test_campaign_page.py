@@ -197,6 +197,16 @@ def test_quiet_hours_are_those_of_the_place():
     assert "Europe/Madrid" in headlines(there)["quiet-hours"].headline
 
 
+def test_few_in_quiet_hours_are_said_to_be_few():
+    sent = [(c, f"2024-07-01 {'23' if i < 3 else '10'}:30", "sent", "s") for i, c in enumerate(people(40))]
+    study = campaign_study(shop(sent, [(c, "2024-01-01", 5.0) for c in people(40)]))
+    found = headlines(study)["quiet-hours"]
+    assert found.estimate is None
+    assert "Fewer than five" in found.headline
+    assert "quiet" not in study.shown_rules().text
+    assert "beyond the cap" in study.shown_rules().text
+
+
 def test_messages_of_midnight_have_no_hour_and_the_page_says_so():
     sent = [(c, "2024-07-01", "sent", "s") for c in people(10)]
     study = campaign_study(shop(sent, [(c, "2024-01-01", 5.0) for c in people(10)]))

@@ -12,6 +12,7 @@ from loyalty_research.estimates import Finding, Result, Row
 from loyalty_research.i18n import message, messages
 from loyalty_research.programme._campaign_words import (
     caused_name,
+    few,
     flat,
     hidden,
     hours_words,
@@ -227,26 +228,37 @@ class CampaignStudy(Result):
             yield Finding("consent", words, self.consent.share, "caution", section)
         if self.audit is None:
             return
-        if self.audit.quiet is not None:
-            quiet = self.audit.quiet
-            words = message(
-                "{share} of messages were sent between {hours} in {zone} time ({interval}).",
-                share=quiet.format(),
-                hours=hours_words(self.audit.quiet_hours),
-                zone=self.audit.timezone,
-                interval=quiet.interval(),
+        quiet = self.audit.quiet
+        if quiet is not None:
+            where = {"hours": hours_words(self.audit.quiet_hours), "zone": self.audit.timezone}
+            words = (
+                message("Fewer than five messages were sent between {hours} in {zone} time.", **where)
+                if few(quiet)
+                else message(
+                    "{share} of messages were sent between {hours} in {zone} time ({interval}).",
+                    share=quiet.format(),
+                    interval=quiet.interval(),
+                    **where,
+                )
             )
-            yield Finding("quiet-hours", words, quiet, "finding", section)
+            yield Finding("quiet-hours", words, None if few(quiet) else quiet, "finding", section)
         for days, most in self.audit.limits.items():
             over = self.audit.customers_over[days]
-            words = message(
-                "{share} of customers written to were sent more than {most} messages in {days} days ({interval}).",
-                share=over.format(),
-                most=str(most),
-                days=str(days),
-                interval=over.interval(),
+            rule = {"most": str(most), "days": str(days)}
+            words = (
+                message(
+                    "Fewer than five customers were sent more than {most} messages in {days} days.", **rule
+                )
+                if few(over)
+                else message(
+                    "{share} of customers written to were sent more than {most} messages in {days} days "
+                    "({interval}).",
+                    share=over.format(),
+                    interval=over.interval(),
+                    **rule,
+                )
             )
-            yield Finding("cap", words, over, "finding", section)
+            yield Finding("cap", words, None if few(over) else over, "finding", section)
 
     def _opens(self, section: str) -> Iterator[Finding]:
         line = self._line("opened")
@@ -448,6 +460,11 @@ class CampaignStudy(Result):
         rows = [part.to_frame() for part in (self.audit, self.consent) if part is not None]
         columns = ["metric", "group", "estimate", "low", "high", "n"]
         known = [frame.dropna(subset="estimate")[columns] for frame in rows]
+        # a share of one to four would name them
+        known = [
+            f[~(f["estimate"].astype(float) * f["n"].astype(float)).round().between(1, SMALLEST - 1)]
+            for f in known
+        ]
         lines = [frame for frame in known if len(frame)]
         if not lines:
             return prose(message("No rule of contact could be looked at."))

@@ -8,6 +8,7 @@ import pandas as pd
 
 from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.i18n import message, percent
+from loyalty_research.programme.contact_dose import SMALLEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "caused_name",
+    "few",
     "flat",
     "hidden",
     "hours_words",
@@ -88,6 +90,11 @@ def flat(rows: pd.DataFrame, name: str, labels: list[str]) -> pd.DataFrame:
             "n": [e.n for e in found],
         }
     )
+
+
+def few(share: Estimate) -> bool:
+    """Return whether a share counts one to four, whom it would name."""
+    return 0 < round(share.value * share.n) < SMALLEST
 
 
 def hidden(frame: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
