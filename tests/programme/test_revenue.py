@@ -144,3 +144,14 @@ def test_wrong_revenue_is_refused():
         revenue_concentration([1.0, 2.0], seed=1, share=1.0)
     with pytest.raises(lr.ArgumentError, match="resamples"):
         revenue_concentration([1.0, 2.0], seed=1, resamples=10)
+
+
+def test_the_verdict_speaks_of_chance_only_where_the_top_lost_share():
+    rng = np.random.default_rng(8)
+    spend = np.round(rng.gamma(0.5, 100.0, 400), 2) + 1
+    kept = revenue_concentration(pd.DataFrame({"before": spend, "after": spend}), seed=1, resamples=200)
+    assert "chance" not in kept.verdict()
+    drawn = pd.DataFrame({"before": spend, "after": rng.permutation(spend)})
+    assert (
+        "part of the first figure is chance" in revenue_concentration(drawn, seed=1, resamples=200).verdict()
+    )

@@ -10,8 +10,7 @@ import loyalty_research as lr
 from loyalty_research.data import Dataset
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.programme import named_numbers, scorecard_study
-from loyalty_research.programme._scorecard_sources import holdout_units
-from loyalty_research.programme.scorecard_page import pooled_retention
+from loyalty_research.programme._scorecard_sources import holdout_units, pooled_retention
 
 
 def steady(customers=40, *, late=20):

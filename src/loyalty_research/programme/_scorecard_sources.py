@@ -1,4 +1,4 @@
-"""What a scorecard page is taken from: established customers, and customers beside those held out."""
+"""What a scorecard page is taken from: established customers, cohorts, and customers beside those held out."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import pandas as pd
 from loyalty_research.errors import DesignError
 from loyalty_research.programme._windows import date_of
 from loyalty_research.programme.revenue import period_revenue
+from loyalty_research.stats.proportions import wilson_interval
 
 if TYPE_CHECKING:
     from loyalty_research.data import Dataset
     from loyalty_research.programme._windows import PurchaseDays
 
-__all__ = ["established_revenue", "holdout_units"]
+__all__ = ["established_revenue", "holdout_units", "pooled_retention"]
+
+_LEAST = 5  # fewer customers are not shown
 
 
 def established_revenue(record: PurchaseDays, window: int) -> tuple[pd.DataFrame, int | None]:
@@ -98,4 +101,29 @@ def holdout_units(source: Dataset, window: int) -> pd.DataFrame:
             "spend": spend.reindex(since.index).fillna(0.0).to_numpy(),
             "cost": cost.reindex(since.index).to_numpy(),
         }
+    )
+
+
+def pooled_retention(triangle: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
+    """Return retention by age over all cohorts that were followed so far.
+
+    Args:
+        triangle: ``cohort, period, customers, active``: mature cells.
+        level: Confidence level of Wilson's limits.
+
+    Returns:
+        ``period`` from 1, ``customers``, ``active``, ``retention``, ``low``, ``high``; ages with fewer than
+        five customers, or one to four active ones, are left out.
+
+    Examples:
+        >>> cells = pd.DataFrame({"cohort": list("aab"), "period": [0, 1, 1], "customers": [10, 10, 30],
+        ...                       "active": [10, 5, 10]})
+        >>> pooled_retention(cells)["retention"].tolist()
+        [0.375]
+    """
+    sums = triangle[triangle["period"] > 0].groupby("period")[["customers", "active"]].sum().reset_index()
+    sums = sums[(sums["customers"] >= _LEAST) & ~sums["active"].between(1, _LEAST - 1)]
+    low, high = wilson_interval(sums["active"], sums["customers"], level=level)
+    return sums.assign(retention=sums["active"] / sums["customers"], low=low, high=high).reset_index(
+        drop=True
     )

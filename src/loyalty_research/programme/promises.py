@@ -150,6 +150,16 @@ class PromisesStudy:
         rough = any(c.status == "warning" for c in self.migration.checks)
         return said if self.reach is None or rough else f"{said} {self.reach.verdict()}"
 
+    @property
+    def design(self) -> str:
+        """How the figures came about, in words."""
+        parts = []
+        if self.ledger is not None:
+            parts.append(message("a ledger booked exactly, redemptions to come by chain ladder over issues"))
+        if self.migration is not None:
+            parts.append(message("moves between tiers counted"))
+        return message("description: {parts}", parts="; ".join(parts) or message("nothing to describe"))
+
     def checks(self) -> tuple[Check, ...]:
         """Return every check once, what could not be measured last."""
         parts = (self.ledger, self.liability, self.migration, *self.bunching)
@@ -283,13 +293,20 @@ class PromisesStudy:
         return (
             message(
                 "These tiers do not exist: they were laid over recorded spend to see how customers would have moved. "
-                "With a line to reach, customers might spend otherwise; only a trial would show that."
+                "With a line to reach, customers might spend otherwise; only a trial would show that. Everybody begins "
+                "in the lowest tier, so rises are many in the first period."
             ),
             *rough,
         )
 
     def limits(self) -> tuple[str, ...]:
         """Return what the figures cannot say, one sentence each."""
+        tiers = message(
+            "A tier that members keep or lose by what they spend describes them; that holders of a higher tier spend more "
+            "is how they came to hold it, and no effect of the tier."
+        )
+        if self.ledger is None:
+            return (tiers,)
         return (
             message(
                 "The expectation carries past redemptions forward. A new reward, a reminder or the news that points will "
@@ -303,6 +320,7 @@ class PromisesStudy:
                 "The figures are estimates for planning. What is booked as a liability follows the accounting rules "
                 "that apply, and their own view of value."
             ),
+            *((tiers,) if self.migration is not None else ()),
         )
 
     def reason(self, name: str) -> str:

@@ -118,6 +118,13 @@ class RevenueConcentration(Result):
         )
         if self.later is None:
             return said
+        if self.later.high >= self.top.value:
+            return message(
+                "{said} In the later period the same customers bring {later} ({interval}).",
+                said=said,
+                later=self.later.format(),
+                interval=self.later.interval(),
+            )
         return message(
             "{said} In the later period the same customers bring {later} ({interval}): part of the first figure is "
             "chance, since they were picked by it.",

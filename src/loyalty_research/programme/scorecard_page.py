@@ -12,14 +12,13 @@ import pandas as pd
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Finding, check_level
 from loyalty_research.i18n import message, messages, number, percent
-from loyalty_research.programme._scorecard_sources import established_revenue, holdout_units
+from loyalty_research.programme._scorecard_sources import established_revenue, holdout_units, pooled_retention
 from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.programme.claims import spend_by_age
 from loyalty_research.programme.retention import repeat_purchase_rate, retention_rate
 from loyalty_research.programme.returns import return_on_investment
 from loyalty_research.programme.revenue import revenue_concentration, revenue_retention
 from loyalty_research.programme.scorecard import scorecard
-from loyalty_research.stats.proportions import wilson_interval
 from loyalty_research.stats.retention import retention_table
 
 if TYPE_CHECKING:
@@ -265,9 +264,15 @@ class ScorecardStudy:
         """Hold “a fifth of customers brings four fifths of revenue” against both windows."""
         if self.concentration is None:
             return (self._reason("concentration"),)
-        said = [_against(self.concentration.top, message("the window they were picked by"))]
+        said = [
+            _against(
+                self.concentration.top, self.concentration.share, message("the window they were picked by")
+            )
+        ]
         if self.concentration.later is not None:
-            said.append(_against(self.concentration.later, message("the window after it")))
+            said.append(
+                _against(self.concentration.later, self.concentration.share, message("the window after it"))
+            )
         return tuple(said)
 
     def profit(self) -> tuple[str, pd.DataFrame | None]:
@@ -279,11 +284,11 @@ class ScorecardStudy:
         per_window = [(1 + rate) ** (self.window / 365) - 1 for rate in self.rates]
         table = retention_table(retentions=kept, annual_discount_rates=per_window, points=self.points)
         table.columns = pd.Index(
-            [message("discount {rate} a year", rate=percent(r, digits=0)) for r in self.rates]
+            [message("Discount {rate} a year", rate=percent(r, digits=0)) for r in self.rates]
         )
         names = [message("low limit"), message("estimate"), message("high limit")]
         table.insert(
-            0, message("retention"), [f"{percent(k)} ({name})" for k, name in zip(kept, names, strict=True)]
+            0, message("Retention"), [f"{percent(k)} ({name})" for k, name in zip(kept, names, strict=True)]
         )
         gains = table.iloc[:, 1:].to_numpy(dtype=float)
         if np.isnan(gains).all():
@@ -336,7 +341,7 @@ class ScorecardStudy:
         if self.costs is not None:
             ratios = sorted({*ratios, self.costs[0] / self.costs[1]})
         rows = [(f"{r:g}", r / even.value, r / even.high, r / even.low) for r in ratios]
-        columns = ["winning costs, per 1 of keeping", "estimate", "low", "high"]
+        columns = ["Winning costs, per 1 of keeping", "estimate", "low", "high"]
         return said, pd.DataFrame(rows, columns=columns)
 
     def older_spend_more(self) -> tuple[str, ...]:
@@ -384,37 +389,25 @@ def _sentence(reason: str) -> str:
     return words if words.endswith(".") else f"{words}."
 
 
-def _against(share: Estimate, where: str) -> str:
-    words = {"where": where, "share": share.format(), "interval": share.interval()}
+def _against(share: Estimate, top: float, where: str) -> str:
+    words = {
+        "where": where,
+        "share": share.format(),
+        "interval": share.interval(),
+        "top": percent(top, digits=0),
+    }
     if share.low <= _PARETO <= share.high:
-        return message("{share} ({interval}) in {where}: 80% is within the interval.", **words)
+        return message(
+            "The top {top} bring {share} ({interval}) of revenue in {where}: 80% is within the interval.",
+            **words,
+        )
     if share.high < _PARETO:
-        return message("{share} ({interval}) in {where}: less than the saying's 80%.", **words)
-    return message("{share} ({interval}) in {where}: more than the saying's 80%.", **words)
-
-
-def pooled_retention(triangle: pd.DataFrame, *, level: float = 0.95) -> pd.DataFrame:
-    """Return retention by age over all cohorts that were followed so far.
-
-    Args:
-        triangle: ``cohort, period, customers, active``: mature cells.
-        level: Confidence level of Wilson's limits.
-
-    Returns:
-        ``period`` from 1, ``customers``, ``active``, ``retention``, ``low``, ``high``; ages with fewer than
-        five customers, or one to four active ones, are left out.
-
-    Examples:
-        >>> cells = pd.DataFrame({"cohort": list("aab"), "period": [0, 1, 1], "customers": [10, 10, 30],
-        ...                       "active": [10, 5, 10]})
-        >>> pooled_retention(cells)["retention"].tolist()
-        [0.375]
-    """
-    sums = triangle[triangle["period"] > 0].groupby("period")[["customers", "active"]].sum().reset_index()
-    sums = sums[(sums["customers"] >= _LEAST) & ~sums["active"].between(1, _LEAST - 1)]
-    low, high = wilson_interval(sums["active"], sums["customers"], level=level)
-    return sums.assign(retention=sums["active"] / sums["customers"], low=low, high=high).reset_index(
-        drop=True
+        return message(
+            "The top {top} bring {share} ({interval}) of revenue in {where}: less than the saying's 80%.",
+            **words,
+        )
+    return message(
+        "The top {top} bring {share} ({interval}) of revenue in {where}: more than the saying's 80%.", **words
     )
 
 
