@@ -307,7 +307,9 @@ def _of_time(state: State, transform: Transform) -> Floats:
         return times
     if transform == "log":
         if times.min() <= 0:
-            raise ArgumentError("somebody left at time 0, which has no logarithm; use transform='km' or 'rank'")
+            raise ArgumentError(
+                "somebody left at time 0, which has no logarithm; use transform='km' or 'rank'"
+            )
         return np.log(times)
     if transform == "rank":
         stops, first = np.unique(data.stop.astype(np.float64), return_index=True)
