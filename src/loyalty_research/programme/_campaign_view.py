@@ -221,8 +221,8 @@ class CampaignStudy(Result):
     def _rules(self, section: str) -> Iterator[Finding]:
         if self.consent is not None and self.consent.without:
             words = messages(
-                "{count} message was sent without consent; it is in no rate of this page.",
-                "{count} messages were sent without consent; they are in no rate of this page.",
+                "{count} message was sent without consent; it is left out of the rates of the funnel.",
+                "{count} messages were sent without consent; they are left out of the rates of the funnel.",
                 self.consent.without,
             )
             yield Finding("consent", words, self.consent.share, "caution", section)

@@ -181,7 +181,7 @@ def _gathered(
     absent.extend(_unrecorded(source, study, orders))
     kept = {check.name: check for part in study.parts() for check in part.checks}
     for check in consent.checks:
-        # messages without consent are in no rate, so they are shown and take no verdict away
+        # messages without consent are in no rate of the funnel, so they are shown and take no verdict away
         kept[check.name] = replace(check, gate=False)
     return replace(study, absent=tuple(absent), checks=tuple(kept.values()))
 
