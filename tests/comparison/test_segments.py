@@ -67,6 +67,8 @@ def test_cochrans_q_by_hand():
     assert "in “s”; the extremes are overstated" in found.verdict()
     assert len(found.plot().get_yticks()) == 4
     assert found.to_frame()["segment"].tolist() == ["everybody", "e", "n", "s", "w"]
+    assert found.table()["Segment"].tolist() == ["everybody", "e", "n", "s", "w"]
+    assert found.table()["p, adjusted"].iloc[0] == "–"
 
 
 def test_without_heterogeneity_few_tables_claim_any():

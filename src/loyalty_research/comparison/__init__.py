@@ -41,6 +41,7 @@ from loyalty_research.comparison.sample_ratio import SampleRatioTest, sample_rat
 from loyalty_research.comparison.segments import SegmentResult, effects_by_segment
 from loyalty_research.comparison.sensitivity import e_value, robustness_value
 from loyalty_research.comparison.sequential import confidence_sequence
+from loyalty_research.comparison.standardising import StandardisedResult, standardisation
 from loyalty_research.comparison.studies import DESIGNS_OF_A_STUDY, Study, study
 from loyalty_research.comparison.threshold import ThresholdResult
 from loyalty_research.comparison.units import NoGroupsError, Units, find_units
@@ -89,6 +90,7 @@ __all__ = [
     "RosenbaumBounds",
     "SampleRatioTest",
     "SegmentResult",
+    "StandardisedResult",
     "Statement",
     "Study",
     "ThresholdResult",
@@ -126,6 +128,7 @@ __all__ = [
     "rosenbaum_bounds",
     "sample_ratio_test",
     "sample_size",
+    "standardisation",
     "study",
     "wald_estimate",
 ]

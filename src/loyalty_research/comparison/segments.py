@@ -21,6 +21,7 @@ from loyalty_research.summaries import arm_moments
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from loyalty_research.comparison.design import Comparison
@@ -97,6 +98,25 @@ class SegmentResult(Result):
             bottom=bottom,
             top=top,
             **words,
+        )
+
+    def table(self) -> pd.DataFrame:
+        """Return the effects as text for a page, everybody first."""
+        import pandas as pd
+
+        lines = [(message("everybody"), self.overall, None)]
+        lines += [(name, e, self.p_adjusted[name]) for name, e in self.effects.items()]
+        return pd.DataFrame(
+            [
+                {
+                    message("Segment"): name,
+                    message("Difference"): change(e, signed=True),
+                    message("Interval"): change_interval(e),
+                    message("p, adjusted"): "–" if p is None else number(p, digits=4),
+                    message("n"): f"{e.n:,}",
+                }
+                for name, e, p in lines
+            ]
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:

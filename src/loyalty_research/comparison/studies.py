@@ -179,15 +179,15 @@ class Study:
         )
         return Check(name, "passed" if estimate.low <= 0 <= estimate.high else "warning", text)
 
-    def segment_pictures(self) -> Iterator[tuple[Axes, str, str]]:
-        """Yield the effects by segment, with alternative text and caption."""
+    def segment_pictures(self) -> Iterator[tuple[Axes, str, str, pd.DataFrame]]:
+        """Yield the effects by segment, with alternative text, caption and table."""
         for found in self.segments:
             caption = message(
                 "{metric} by {by}: intervals hold for all segments at once; the dashed line is everybody.",
                 metric=capital(found.metric),
                 by=found.by,
             )
-            yield found.plot(), found.verdict(), caption
+            yield found.plot(), found.verdict(), caption, found.table()
 
     def who(self) -> pd.DataFrame:
         """Return those whom the invitation moved beside everybody; empty without an invitation."""
