@@ -104,7 +104,7 @@ class SegmentResult(Result):
         """Return the effects as text for a page, everybody first."""
         import pandas as pd
 
-        lines = [(message("everybody"), self.overall, None)]
+        lines: list[tuple[str, Estimate, float | None]] = [(message("everybody"), self.overall, None)]
         lines += [(name, e, self.p_adjusted[name]) for name, e in self.effects.items()]
         return pd.DataFrame(
             [
