@@ -229,7 +229,9 @@ def test_those_who_redeemed_a_coupon_are_shown_with_the_reason_not_to_believe_it
     assert set(found.redeemers.sizes) == {"did not redeem", "redeemed"}
     assert found.redeemers.sizes["redeemed"] == len(redeemed)
     assert any("spend more by definition" in note for note in found.notes)
-    assert any(f.id.startswith("redeemers-") for f in found.findings())
+    (finding,) = [f for f in found.findings() if f.id.startswith("redeemers-")]
+    assert finding.status == "caution"
+    assert "this is no effect, whatever is adjusted for" in finding.headline
 
 
 def hillstrom(n=600, seed=0):

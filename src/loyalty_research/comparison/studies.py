@@ -14,7 +14,7 @@ from loyalty_research.comparison._lots import by_segment, certificate_of, compli
 from loyalty_research.comparison.design import Comparison
 from loyalty_research.comparison.metrics import Mean, Proportion, parse_metric
 from loyalty_research.comparison.observational import ObservationalResult, analyse_observational
-from loyalty_research.comparison.result import capital, change, change_interval, design_words
+from loyalty_research.comparison.result import NOT_AN_EFFECT, capital, change, change_interval, design_words
 from loyalty_research.comparison.units import NoGroupsError, find_units
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, listed
 from loyalty_research.estimates import Check, Finding
@@ -116,9 +116,9 @@ class Study:
         if self.members is not None:
             # the comparison by membership says the same with more behind it
             found = tuple(f for f in found if not f.id.endswith("raw-gap"))
-        for prefix, more in (("members", self.members), ("redeemers", self.redeemers)):
-            found += more.findings(section=section, prefix=prefix) if more is not None else ()
-        return found
+        if self.members is not None:
+            found += self.members.findings(section=section, prefix="members")
+        return found + (() if self.redeemers is None else (_redeemed_more(self.redeemers, section),))
 
     def tables(self) -> Iterator[tuple[pd.DataFrame, str]]:
         """Yield tables with their captions: all of what decides, the main estimates of the rest."""
@@ -288,6 +288,19 @@ class Study:
                 message("The result holds for these customers and this window; effects may fade or build up.")
             )
         return tuple(out)
+
+
+def _redeemed_more(redeemers: ObservationalResult, section: str) -> Finding:
+    """Say what redeemers spent more and why it is no effect, whatever is adjusted for."""
+    gap = redeemers.estimate(estimand=NOT_AN_EFFECT)
+    words = message(
+        "{metric}: {gap} ({interval}) more where a coupon was redeemed. Redeeming takes a purchase in the same window, so "
+        "this is no effect, whatever is adjusted for.",
+        metric=capital(redeemers.rows[0].metric),
+        gap=change(gap, signed=True),
+        interval=change_interval(gap),
+    )
+    return Finding("redeemers-raw-gap", words, gap, "caution", section)
 
 
 def _first(result: ComparisonResult) -> Metric:

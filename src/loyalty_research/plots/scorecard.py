@@ -31,6 +31,8 @@ def revenue_bridge(parts: pd.DataFrame, *, ax: Axes | None = None, currency: str
         >>> revenue_bridge(steps, currency="EUR").get_xlabel()
         'EUR'
     """
+    from matplotlib.ticker import MaxNLocator
+
     with style():
         n = len(parts)
         ax = figure_axes(ax, height=1.1 + 0.5 * n)
@@ -57,6 +59,7 @@ def revenue_bridge(parts: pd.DataFrame, *, ax: Axes | None = None, currency: str
             )
         ax.set_yticks(np.arange(n)[::-1], parts["step"].tolist())
         ax.set_xlim(0, 1.18 * highest)
+        ax.xaxis.set_major_locator(MaxNLocator(4))
         ax.xaxis.set_major_formatter(lambda v, _: number(v, digits=0))
         ax.grid(visible=False, axis="y")
         ax.set_xlabel(currency or message("revenue"))
