@@ -198,6 +198,25 @@ def test_members_are_set_beside_who_could_have_joined_on_the_day():
         study(source, design="randomised")
 
 
+def test_members_who_cannot_be_compared_are_a_reason_and_no_failure():
+    lines = pd.DataFrame(
+        {
+            "transaction_id": ["1", "2", "3"],
+            "customer_id": ["a", "b", "a"],
+            "transacted_at": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-20"]),
+            "amount": [5.0, 6.0, 7.0],
+        }
+    )
+    joined = pd.DataFrame(
+        {"membership_id": ["m"], "customer_id": ["a"], "valid_from": pd.to_datetime(["2024-01-10"])}
+    )
+    source = dataset({"transactions": lines, "memberships": joined}, currency="EUR")
+    found = study(source)
+    assert found.main is None
+    assert "Members cannot be compared: none of 1 members joined with 90 days" in found.reason
+    assert [f.status for f in found.findings()] == ["suppressed"]
+
+
 def test_segments_and_the_certificate_need_lots(programme, campaign):
     found = study(programme, ratio=(1, 1), segments=["region"], splits=200)
     assert found.segments[0].by == "region"

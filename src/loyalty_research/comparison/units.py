@@ -84,10 +84,16 @@ def find_units(
         frame = summaries.units(source, window_days=window_days, pre_days=pre_days)
         note = message("Outcomes are those of {days} days from the day of assignment.", days=window_days)
         return Units(frame, "assignments", (note,), dict(frame.attrs["dropped"]))
+    problem = ""
     if campaign is None and source.has("memberships") and source.has("transactions"):
-        return _members(source, window_days, pre_days, seed)
+        try:
+            return _members(source, window_days, pre_days, seed)
+        except DesignError as nobody:
+            problem = message("Members cannot be compared: {why}.", why=str(nobody))
     if source.has("contacts", "campaign_id") and source.has("transactions"):
         return _campaign(source, campaign, window_days, pre_days)
+    if problem:
+        raise NoGroupsError(problem)
     raise NoGroupsError(
         message(
             "These data hold no groups to compare: there is no table units, no table assignments, and no memberships or "
