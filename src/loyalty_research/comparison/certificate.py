@@ -10,6 +10,7 @@ import narwhals as nw
 import numpy as np
 from scipy import stats
 
+from loyalty_research.comparison._arms import stratum_weights
 from loyalty_research.comparison.metrics import Proportion, Quantile, Ratio
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Result, Row
@@ -234,12 +235,6 @@ def _rejected_counts(one: _Side, zero: _Side, alpha: float) -> NDArray[np.bool_]
     return out
 
 
-def _shares(moments: MetricMoments, strata: tuple[str, ...]) -> dict[str, float]:
-    sizes = {s: sum(c.n for (_, t), c in moments.cells.items() if t == s) for s in strata}
-    whole = sum(sizes.values())
-    return {s: n / whole for s, n in sizes.items() if n}
-
-
 def _prepared(
     moments: ArmMoments, metrics: tuple[Metric, ...]
 ) -> dict[str, tuple[Metric, list[_Stratum], Array]]:
@@ -249,7 +244,7 @@ def _prepared(
             metric,
             [
                 _Stratum.of(moments.metrics[metric.label], labels, stratum, weight)
-                for stratum, weight in _shares(moments.metrics[metric.label], moments.strata).items()
+                for stratum, weight in stratum_weights(moments.metrics[metric.label]).items()
             ],
             moments.metrics[metric.label].shift,
         )

@@ -53,6 +53,18 @@ class Matched:
     weights: Array
     alone: int
 
+    def estimate(self, *, level: float, n: int, unit: str | None = None) -> Estimate:
+        """Return the difference with its normal interval.
+
+        Args:
+            level: Coverage aimed at.
+            n: Units to state.
+            unit: Unit of the outcome.
+        """
+        half = float(stats.norm.isf((1 - level) / 2)) * self.error
+        p_value = float(2 * stats.norm.sf(abs(self.value) / self.error)) if self.error > 0 else None
+        return Estimate(self.value, self.value - half, self.value + half, level, METHOD, n, unit, p_value)
+
 
 class _Pool:
     """One group's units by pattern of covariates, so that ties are matched together."""
@@ -284,12 +296,7 @@ def matching(
         matches=matches,
         caliper=caliper,
     )
-    half = float(stats.norm.isf((1 - level) / 2)) * found.error
-    p_value = float(2 * stats.norm.sf(abs(found.value) / found.error)) if found.error > 0 else None
-    used = int(np.count_nonzero(found.weights))
-    estimate = Estimate(
-        found.value, found.value - half, found.value + half, level, METHOD, used, None, p_value
-    )
+    estimate = found.estimate(level=level, n=int(np.count_nonzero(found.weights)))
     spread = balance_of(given.design, given.treated, found.weights)
     return MatchingResult(
         outcome=outcome,

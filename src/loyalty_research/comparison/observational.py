@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from loyalty_research.comparison._observed import (
     collect_units,
@@ -222,18 +221,7 @@ def _can_match(sample: Sample) -> bool:
 
 def _matched(sample: Sample, metric: Metric, level: float) -> tuple[Estimate, Potential]:
     found = match(sample.design.matrix[:, 1:], sample.treated, sample.outcomes[0], estimand="ATE")
-    half = float(stats.norm.isf((1 - level) / 2)) * found.error
-    p_value = float(2 * stats.norm.sf(abs(found.value) / found.error)) if found.error > 0 else None
-    estimate = Estimate(
-        found.value,
-        found.value - half,
-        found.value + half,
-        level,
-        MATCHED,
-        len(sample.treated),
-        metric.shown_unit,
-        p_value,
-    )
+    estimate = found.estimate(level=level, n=len(sample.treated), unit=metric.shown_unit)
     none = np.empty(0)
     return estimate, Potential(found.treated, found.control, none, none)
 
