@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
+from scipy import stats
 
 from loyalty_research.comparison._propensity import covariate_matrix
 from loyalty_research.comparison._weights import difference_limits
 from loyalty_research.comparison.metrics import Mean
 from loyalty_research.comparison.weighting import cluster_codes
 from loyalty_research.errors import ContractError, at_rows, listed
+from loyalty_research.estimates import Estimate
 from loyalty_research.summaries import group_label
 from loyalty_research.summaries._frames import as_lazy
 
@@ -38,6 +40,7 @@ __all__ = [
     "nearer_ratio_limit",
     "regression_t",
     "sample_of",
+    "welch_gap",
     "within_spread",
 ]
 
@@ -161,6 +164,14 @@ def sample_of(
         outcomes=tuple(columns),
         clusters=cluster_codes(part, cluster, treated[kept]),
     )
+
+
+def welch_gap(one: Array, zero: Array, *, level: float, method: str, unit: str | None) -> Estimate:
+    """Return the plain difference of two means with Welch's interval."""
+    test = stats.ttest_ind(one, zero, equal_var=False)
+    low, high = test.confidence_interval(level)
+    value, n = float(one.mean() - zero.mean()), len(one) + len(zero)
+    return Estimate(value, float(low), float(high), level, method, n, unit, float(test.pvalue))
 
 
 def nearer_ratio_limit(best: Potential, sample: Sample, level: float) -> float:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from loyalty_research.comparison._observed import collect_units
+from loyalty_research.comparison._observed import collect_units, welch_gap
 from loyalty_research.comparison.discontinuity import line_text, regression_discontinuity
 from loyalty_research.comparison.metrics import Proportion, Ratio
 from loyalty_research.comparison.result import NOT_AN_EFFECT, ComparisonResult, Statement, capital, slug
 from loyalty_research.errors import ContractError, DesignError, at_rows
-from loyalty_research.estimates import Check, Estimate, Row
+from loyalty_research.estimates import Check, Row
 from loyalty_research.i18n import message
 from loyalty_research.stats.proportions import difference_in_proportions
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from loyalty_research.comparison.design import Comparison
     from loyalty_research.comparison.discontinuity import Discontinuity
     from loyalty_research.comparison.metrics import Metric
+    from loyalty_research.estimates import Estimate
 
     Array = NDArray[np.float64]
 
@@ -77,21 +78,7 @@ def _raw(metric: Metric, y: Array, above: NDArray[np.bool_], level: float) -> tu
             int(one.sum()), len(one), int(zero.sum()), len(zero), method="newcombe", level=level
         )
         return replace(gap, method="raw gap"), float(one.mean()), float(zero.mean())
-    from scipy import stats
-
-    test = stats.ttest_ind(one, zero, equal_var=False)
-    limits = test.confidence_interval(level)
-    value = float(one.mean() - zero.mean())
-    gap = Estimate(
-        value,
-        float(limits.low),
-        float(limits.high),
-        level,
-        "raw gap",
-        len(y),
-        metric.shown_unit,
-        float(test.pvalue),
-    )
+    gap = welch_gap(one, zero, level=level, method="raw gap", unit=metric.shown_unit)
     return gap, float(one.mean()), float(zero.mean())
 
 
