@@ -20,7 +20,9 @@ from loyalty_research.programme import (
     revenue_retention,
     scorecard,
 )
-from loyalty_research.programme._scorecard_measures import MEASURES, Sheet, top_influence
+from loyalty_research.programme._scorecard_measures import MEASURES
+from loyalty_research.programme._scorecard_revenue import top_influence
+from loyalty_research.programme._scorecard_sheet import Sheet
 from loyalty_research.programme._windows import change, purchase_days
 
 START = pd.Timestamp("2023-01-01")
@@ -260,3 +262,39 @@ def test_changes_of_unchanging_customers_cover_nothing_at_length():
     rng = np.random.default_rng(5)
     hits = np.mean([changes(rng) for _ in range(500)], axis=0)
     assert hits == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 500))
+
+
+def test_spend_after_is_of_each_customers_own_window(source):
+    record = purchase_days(source.frame("transactions"), DAY)
+    sheet = Sheet(
+        source,
+        record=record,
+        answers=None,
+        window=90,
+        repeat_window=60,
+        activity_window=90,
+        effort_direction=None,
+        seed=1,
+        resamples=100,
+        level=0.95,
+    )
+    lines = source.frame("transactions")
+    until = DAY.toordinal()
+    who = ["c3", "c200", "nobody", "c7", "c9"]
+    starts = pd.Series([until - 200, until - 100, until - 100, until - 30, record.begin - 1], index=who)
+    found = sheet.spend_after(starts, 60, until)
+    assert found.index.tolist() == who
+    for name in who[:2]:
+        since = pd.Timestamp(dt.date.fromordinal(int(starts[name])))
+        inside = lines["transacted_date"].between(since, since + pd.Timedelta(days=59))
+        assert found[name] == pytest.approx(
+            lines.loc[inside & (lines["customer_id"] == name), "amount"].sum()
+        )
+    assert found["nobody"] == 0
+    assert found[["c7", "c9"]].isna().all()
+    assert sheet.spend_after(starts, 31, until).notna()["c7"]
+
+
+def test_an_unknown_option_is_refused(source):
+    with pytest.raises(lr.errors.ArgumentError, match="options names wish"):
+        scorecard(source, as_of=DAY, options={"wish": 1})

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message
-from loyalty_research.programme._scorecard_measures import (
-    MEASURES,
-    Sheet,
-    survey_answers,
-)
+from loyalty_research.programme._scorecard_measures import MEASURES, OPTIONS
+from loyalty_research.programme._scorecard_sheet import Sheet
+from loyalty_research.programme._scorecard_surveys import survey_answers
 from loyalty_research.programme._windows import change, date_of, purchase_days
 from loyalty_research.summaries._frames import as_ordinal, positive_days
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from loyalty_research.data import Dataset
-    from loyalty_research.programme._scorecard_measures import Found
+    from loyalty_research.programme._scorecard_sheet import Found
     from loyalty_research.programme.returns import ReturnOnInvestment
     from loyalty_research.programme.surveys import EffortDirection
 
@@ -174,6 +172,7 @@ def scorecard(
     activity_window: int = 90,
     returns: ReturnOnInvestment | None = None,
     effort_direction: EffortDirection | None = None,
+    options: Mapping[str, Any] | None = None,
     seed: int = 1,
     resamples: int = 500,
     level: float = 0.95,
@@ -196,6 +195,7 @@ def scorecard(
         returns: What :func:`return_on_investment` returned, since a dataset does not say which comparison
             is the programme's holdout.
         effort_direction: Which end of the effort scale is the easy one.
+        options: Further arguments by name, which only some measures need and say so in their reason.
         seed: Seed of the bootstraps over customers.
         resamples: Resamples of the bootstraps.
         level: Confidence level.
@@ -235,6 +235,7 @@ def scorecard(
         seed=seed,
         resamples=resamples,
         level=level,
+        options=_check_options(options),
     )
     # of the earlier day only the estimate and each customer's pull count, not the bootstrap
     before = replace(sheet, resamples=100)
@@ -257,6 +258,14 @@ def _check_targets(targets: Mapping[str, float] | None) -> dict[str, float]:
     wrong = [key for key, value in wanted.items() if not math.isfinite(value)]
     if wrong:
         raise ArgumentError(f"the target of {', '.join(wrong)} is no finite number")
+    return wanted
+
+
+def _check_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
+    wanted = dict(options or {})
+    odd = [key for key in wanted if key not in OPTIONS]
+    if odd:
+        raise ArgumentError(f"options names {', '.join(odd)}; the options are {', '.join(OPTIONS) or 'none'}")
     return wanted
 
 
