@@ -289,6 +289,18 @@ D = ["2024-01-01", "2024-02-01", "2024-03-01"]
         ),
         pytest.param(
             table(
+                "carts",
+                cart_id=["1", "2", "2", "3"],
+                customer_id=["a", None, None, "b"],
+                opened_at=["2024-01-03", "2024-01-03", "2024-01-03", None],
+                ordered_at=["2024-01-02", "2024-01-03", None, None],
+                amount=[10.0, -1.0, 5.0, 5.0],
+            ),
+            {"wrong_order": (0,), "duplicate_key": (1, 2), "out_of_range": (1,), "null_required": (3,)},
+            id="carts",
+        ),
+        pytest.param(
+            table(
                 "surveys",
                 response_id=["1", "2", "3", "4"],
                 customer_id=["a"] * 4,

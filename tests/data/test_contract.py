@@ -17,6 +17,7 @@ def test_every_table_of_the_contract_is_there():
         "units",
         "referrals",
         "tickets",
+        "carts",
         "surveys",
         "costs",
     ]
@@ -36,6 +37,13 @@ def test_moments_have_a_day_of_their_own_name():
     assert TABLES["transactions"].column("transacted_at").date_name == "transacted_date"
     for table in TABLES.values():
         assert not {c.date_name for c in table.columns} & set(table.names)
+
+
+def test_what_is_learnt_with_a_moment_names_one_of_its_table():
+    for table in TABLES.values():
+        for column in table.columns:
+            if column.learnt_with is not None:
+                assert table.column(column.learnt_with).kind == "timestamp"
 
 
 def test_references_point_at_tables():

@@ -289,6 +289,39 @@ def test_a_view_shows_what_was_known_that_day():
         data.viewed("2020-01-01")
 
 
+def test_a_view_does_not_know_how_a_case_or_a_cart_ended_later():
+    tickets = pd.DataFrame(
+        {
+            "ticket_id": ["1", "2", "3"],
+            "customer_id": ["a", "b", "b"],
+            "opened_at": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"]),
+            "closed_at": pd.to_datetime(["2024-01-04", "2024-02-15", None]),
+            # the last is late already, though it is still open
+            "on_time": [True, False, False],
+            "in_full": [True, True, None],
+        }
+    )
+    carts = pd.DataFrame(
+        {
+            "cart_id": ["1", "2", "3"],
+            "customer_id": ["a", None, "b"],
+            "opened_at": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-03"]),
+            "ordered_at": pd.to_datetime(["2024-01-01", "2024-02-02", None]),
+            "transaction_id": ["7", "8", None],
+            "amount": [10.0, 20.0, 30.0],
+        }
+    )
+    data = shop({**frames(), "tickets": tickets, "carts": carts}, as_of="2024-03-31")
+    assert data.frame("tickets")["on_time"].tolist() == [True, False, False]
+    assert data.frame("carts")["transaction_id"].notna().tolist() == [True, True, False]
+    early = data.viewed("2024-01-31")
+    assert early.frame("tickets")["on_time"].isna().tolist() == [False, True, False]
+    assert early.frame("tickets")["in_full"].isna().tolist() == [False, True, True]
+    assert early.frame("carts")["ordered_at"].isna().tolist() == [False, True, True]
+    assert early.frame("carts")["transaction_id"].isna().tolist() == [False, True, True]
+    assert early.frame("carts")["amount"].tolist() == [10.0, 20.0, 30.0]
+
+
 def test_without_a_declared_end_the_last_event_is_taken_and_said():
     data = shop()
     assert data.as_of == dt.date(2024, 2, 10)

@@ -45,6 +45,8 @@ class Column:
         open_interval: Whether ``low`` itself is not allowed.
         learnt_later: Whether the value becomes known after the row's own time, so that a view as of
             an earlier day blanks it.
+        learnt_with: The moment of the row with which the value becomes known, so that a view as of a
+            day before that moment blanks it; None where it is known from the start.
         references: Table whose key this column points at, or None.
     """
 
@@ -57,6 +59,7 @@ class Column:
     high: float | None = None
     open_interval: bool = False
     learnt_later: bool = False
+    learnt_with: str | None = None
     references: str | None = None
 
     @property
@@ -281,7 +284,31 @@ _ALL: Final = (
             _at("opened_at", "When the case was opened.", required=True),
             _at("closed_at", "When it was closed; null while open.", learnt_later=True),
             _text("channel", "Channel of the case."),
-            Column("on_time", "boolean", "Whether it was solved within the promise."),
+            Column(
+                "on_time", "boolean", "Whether it was solved within the promise.", learnt_with="closed_at"
+            ),
+            Column(
+                "in_full", "boolean", "Whether it was solved completely, at once.", learnt_with="closed_at"
+            ),
+        ),
+        happens="opened_at",
+    ),
+    Table(
+        "carts",
+        "One row per shopping cart, ordered or abandoned.",
+        ("cart_id",),
+        (
+            _id("cart_id", "Key of the cart."),
+            _customer("Who filled it; null where nobody was signed in.", required=False),
+            _at("opened_at", "When the first item went in.", required=True),
+            _at("ordered_at", "When it was ordered; null while it is abandoned.", learnt_later=True),
+            Column(
+                "transaction_id",
+                "string",
+                "Order that came of it; null without one.",
+                learnt_with="ordered_at",
+            ),
+            Column("amount", "decimal", "What the items in it would cost or did cost.", low=0),
         ),
         happens="opened_at",
     ),
@@ -336,7 +363,7 @@ def contract_frame() -> list[dict[str, str]]:
 
     Examples:
         >>> contract_frame()[0]["column"], len(TABLES)
-        ('customer_id', 12)
+        ('customer_id', 13)
     """
     rows = []
     for table in _ALL:

@@ -377,6 +377,7 @@ def _kept(staged: Staged, *, quarantined: bool) -> str:
 def _shown(staged: Staged, as_of: dt.date | None) -> list[str]:
     """Return the view's columns: the contract's first, in its order, then the extra ones."""
     made = []
+    days = {column.name: column.date_name for column in staged.table.columns}
     for column in staged.table.columns:
         if column.name not in staged.columns:
             continue
@@ -386,5 +387,8 @@ def _shown(staged: Staged, as_of: dt.date | None) -> list[str]:
             if as_of is not None and column.learnt_later:
                 known = f"{quote(str(column.date_name))} <= DATE '{as_of.isoformat()}'"
                 cell = f"CASE WHEN {known} THEN {cell} END AS {cell}"
+            elif as_of is not None and column.learnt_with in staged.columns:
+                later = f"{quote(str(days[column.learnt_with]))} > DATE '{as_of.isoformat()}'"
+                cell = f"CASE WHEN {later} THEN NULL ELSE {cell} END AS {cell}"
             made.append(cell)
     return [*made, *(quote(name) for name in staged.extras)]

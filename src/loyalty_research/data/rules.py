@@ -191,6 +191,7 @@ def _time(context: Context) -> Iterator[Rule]:
         "points_ledger": (("occurred_at", "expires_at"),),
         "assignments": (("assigned_at", "exposed_at"),),
         "tickets": (("opened_at", "closed_at"),),
+        "carts": (("opened_at", "ordered_at"),),
         "surveys": (("invited_at", "answered_at"),),
     }
     for first, second in ordered.get(context.table.name, ()):
