@@ -145,7 +145,7 @@ class _Side:
 
 
 def _side(parts: list[tuple[_Stratum, Array]], shift: Array) -> _Side:
-    """Turn the sums of one side of every split into means, as ``_contrasts.arm_means`` does for one."""
+    """Turn the sums of one side of every split into means, as ``arm_contrasts.arm_means`` does for one."""
     k, splits = len(shift), len(parts[0][1])
     mean, pieces, units = np.zeros((splits, k)), [], np.zeros(splits)
     for part, added in parts:

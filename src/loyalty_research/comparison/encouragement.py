@@ -18,13 +18,6 @@ from loyalty_research.comparison._arms import (
     stratum_weights,
     treated_arms,
 )
-from loyalty_research.comparison._contrasts import (
-    arm_means,
-    contrast,
-    mean_of_first,
-    ratio_of_first_two,
-    t_limits,
-)
 from loyalty_research.comparison.metrics import Ratio
 from loyalty_research.comparison.randomised import (
     adjusted_p_values,
@@ -47,6 +40,13 @@ from loyalty_research.comparison.result import (
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Estimate, Row, check_level
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.stats.arm_contrasts import (
+    arm_means,
+    contrast,
+    mean_of_first,
+    ratio_of_first_two,
+    t_limits,
+)
 from loyalty_research.summaries import arm_moments
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.comparison._contrasts import Contrast
     from loyalty_research.comparison.design import Comparison
     from loyalty_research.comparison.metrics import Metric
     from loyalty_research.comparison.randomised import Difference
+    from loyalty_research.stats.arm_contrasts import Contrast
     from loyalty_research.summaries import ArmMoments
 
 __all__ = [

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import narwhals as nw
 import numpy as np
 
-from loyalty_research.comparison._contrasts import arm_means, mean_of_first, ratio_of_first_two
 from loyalty_research.comparison.metrics import Proportion, Quantile, Ratio
 from loyalty_research.errors import ContractError, DesignError
+from loyalty_research.stats.arm_contrasts import arm_means, mean_of_first, ratio_of_first_two
 from loyalty_research.summaries import arm_moments
 from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
-    from loyalty_research.comparison._contrasts import ArmMeans
     from loyalty_research.comparison.metrics import Metric
+    from loyalty_research.stats.arm_contrasts import ArmMeans
 
 __all__ = ["Pilot", "pilot"]
 

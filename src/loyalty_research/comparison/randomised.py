@@ -17,14 +17,6 @@ from loyalty_research.comparison._arms import (
     stratum_weights,
     treated_arms,
 )
-from loyalty_research.comparison._contrasts import (
-    arm_means,
-    contrast,
-    fieller,
-    mean_of_first,
-    ratio_of_first_two,
-    t_limits,
-)
 from loyalty_research.comparison.looks import Looks
 from loyalty_research.comparison.metrics import Mean, Proportion, Quantile, Ratio
 from loyalty_research.comparison.quantiles import outcomes_by_arm, quantile_difference
@@ -40,6 +32,14 @@ from loyalty_research.comparison.result import (
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Estimate, Row
 from loyalty_research.i18n import message
+from loyalty_research.stats.arm_contrasts import (
+    arm_means,
+    contrast,
+    fieller,
+    mean_of_first,
+    ratio_of_first_two,
+    t_limits,
+)
 from loyalty_research.stats.multiplicity import adjust_p_values
 from loyalty_research.stats.proportions import difference_in_proportions
 from loyalty_research.summaries import arm_moments
@@ -47,10 +47,10 @@ from loyalty_research.summaries import arm_moments
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from loyalty_research.comparison._contrasts import ArmMeans, Contrast
     from loyalty_research.comparison.design import Comparison
     from loyalty_research.comparison.looks import Anytime
     from loyalty_research.comparison.metrics import Metric
+    from loyalty_research.stats.arm_contrasts import ArmMeans, Contrast
     from loyalty_research.summaries import ArmMoments, MetricMoments
 
 __all__ = ["analyse_randomised"]

@@ -8,7 +8,7 @@ theta' (x_t - x_c), with the theta that minimises the variance of the adjusted d
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from scipy import stats
@@ -21,13 +21,46 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.summaries import MetricMoments
-
-__all__ = ["ArmMeans", "Contrast", "arm_means", "contrast", "fieller", "mean_of_first", "ratio_of_first_two"]
+__all__ = [
+    "ArmMeans",
+    "Contrast",
+    "arm_means",
+    "contrast",
+    "fieller",
+    "mean_of_first",
+    "ratio_of_first_two",
+    "t_limits",
+]
 
 _NAMED = 12  # with more strata than this a stratum may be a customer, so none is named
 
 Functional = "Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]"
+
+
+class CellMoments(Protocol):
+    """Moments of one arm and stratum, about the shift, with the units of a row as last column."""
+
+    @property
+    def n(self) -> int: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def mean(self) -> NDArray[np.float64]: ...
+    @property
+    def cov(self) -> NDArray[np.float64]: ...
+
+
+class Moments(Protocol):
+    """What ``arm_means`` needs of ``summaries.MetricMoments``, which lies above this module."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def columns(self) -> tuple[str, ...]: ...
+    @property
+    def shift(self) -> NDArray[np.float64]: ...
+    @property
+    def cells(self) -> Mapping[tuple[str, str], CellMoments]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +120,7 @@ def ratio_of_first_two(outcomes: NDArray[np.float64]) -> tuple[NDArray[np.float6
     return np.array([ratio]), gradient
 
 
-def arm_means(moments: MetricMoments, arm: str, weights: Mapping[str, float]) -> ArmMeans:
+def arm_means(moments: Moments, arm: str, weights: Mapping[str, float]) -> ArmMeans:
     """Combine an arm's strata into means and the variance of those means.
 
     Args:
