@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy import special
+from scipy import special, stats
 
 from loyalty_research.simulate._points import Effects, PointsTruth, make_world
-from loyalty_research.simulate._population import HORIZON, LAUNCH, moments
+from loyalty_research.simulate._population import (
+    HORIZON,
+    LAST_DAY,
+    LAUNCH,
+    cents,
+    draw_orders,
+    merge_orders,
+    moments,
+)
 from loyalty_research.simulate._truth import stream
 
 if TYPE_CHECKING:
-    from loyalty_research.simulate._population import PopulationTruth
+    import datetime as dt
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from loyalty_research.simulate._points import World
+    from loyalty_research.simulate._population import Orders, PopulationTruth
+
+    Floats = NDArray[np.float64]
+    Bools = NDArray[np.bool_]
 
 __all__ = ["ProgrammeYear", "programme_year"]
 
@@ -24,8 +41,9 @@ class ProgrammeYear:
     """What happened from the launch to the last day, 366 days.
 
     Attributes:
-        spend: Spending of all customers in the year, members or not.
-        member_orders: Orders placed as members: ``customer_id``, ``transacted_at``, ``amount``.
+        spend: Spending of all customers in the shop in the year, members or not.
+        member_orders: Orders placed as members: ``customer_id``, ``transacted_at``, ``amount``; in
+            a coalition with those at its partners, and with ``partner_id``.
         customers: Customers who were active at the launch.
         members: How many of them joined.
         active: How many of them were still active after the year.
@@ -36,6 +54,11 @@ class ProgrammeYear:
     customers: int
     members: int
     active: int
+
+    @property
+    def last_day(self) -> dt.date:
+        """Last day of the year."""
+        return LAST_DAY
 
 
 def programme_year(
@@ -48,11 +71,15 @@ def programme_year(
     rate_effect: float = 0.0,
     spend_effect: float = 0.0,
     hazard_ratio: float = 1.0,
+    response_cv: float = 0.0,
+    home: str = "",
+    partners: Mapping[str, float] | None = None,
 ) -> ProgrammeYear:
     """Play out a year in which some customers join at the launch and then behave differently.
 
     The same seed gives the same people, lives and base orders whatever the programme does to them
-    (common random numbers), so differences between programmes are free of most of the noise.
+    (common random numbers), so differences between programmes are free of most of the noise. A
+    larger effect on the purchase rate keeps the extra orders of a smaller one and adds to them.
 
     Args:
         population: Parameters of the customers.
@@ -60,9 +87,14 @@ def programme_year(
         seed: Seed of the random numbers.
         join_share: Probability that an average customer joins.
         selection: Change of the log odds of joining per standard deviation of latent engagement.
-        rate_effect: Change of a member's purchase rate, a fraction.
-        spend_effect: Change of a member's order values, a fraction.
+        rate_effect: Change of the average member's purchase rate, a fraction.
+        spend_effect: Change of the average member's order values, a fraction.
         hazard_ratio: Dropout hazard of a member over that of the same person as no member.
+        response_cv: How much members differ in their response: the effects on rate and order value
+            are multiplied by a gamma variable of mean 1 with this coefficient of variation.
+        home: Name of this shop among the partners of a coalition.
+        partners: Orders at each other partner per order that the same customer would place here
+            without a programme; None: no coalition.
 
     Returns:
         The year.
@@ -75,21 +107,91 @@ def programme_year(
     """
     shared = {name: getattr(population, name) for name in type(population).__dataclass_fields__}
     truth = PointsTruth(**shared)
-    world = make_world(truth, Effects(rate_effect, spend_effect, hazard_ratio), customers, seed)
+    world = make_world(truth, Effects(hazard_ratio=hazard_ratio), customers, seed)
     people = world.people
     here = people.gone > LAUNCH
     chance = special.expit(special.logit(join_share) + selection * people.engagement)
     joins = here & (stream(seed, "joining").random(people.size) < chance)
-    course = world.play(np.where(joins, float(LAUNCH), np.inf))
-    now = course.orders.moment >= LAUNCH
-    mine = course.orders.keep(now & course.member)
-    table = pd.DataFrame(
-        {"customer_id": mine.customer, "transacted_at": moments(mine.moment), "amount": mine.amount}
+    own = _responses(people.size, response_cv, seed)
+    course = _respond(world, truth, joins, rate_effect * own, seed).play(
+        np.where(joins, float(LAUNCH), np.inf)
     )
+    factor = np.where(course.member, np.maximum(1 + spend_effect * own[course.orders.customer], 0.0), 1.0)
+    orders = replace(course.orders, amount=cents(course.orders.amount * factor))
+    now = orders.moment >= LAUNCH
+    mine = orders.keep(now & course.member)
     return ProgrammeYear(
-        spend=float(course.orders.amount[now].sum()),
-        member_orders=table,
+        spend=float(orders.amount[now].sum()),
+        member_orders=_member_orders(
+            mine, _elsewhere(world, truth, joins, course.gone, partners, seed), home
+        ),
         customers=int(here.sum()),
         members=int(joins.sum()),
         active=int((here & (course.gone >= HORIZON)).sum()),
     )
+
+
+def _responses(size: int, cv: float, seed: int) -> Floats:
+    """Return how strongly each customer would respond, 1 on average."""
+    if cv == 0:
+        return np.ones(size)
+    luck = np.clip(stream(seed, "response").random(size), 1e-12, 1 - 1e-12)
+    return np.asarray(stats.gamma.ppf(luck, 1 / cv**2, scale=cv**2), dtype=float)
+
+
+def _respond(world: World, truth: PointsTruth, joins: Bools, effect: Floats, seed: int) -> World:
+    """Return the world with the orders that members add, or without those that they drop."""
+    base, mark = world.base, world.mark
+    member = joins[base.customer] & (base.moment >= LAUNCH)
+    kept = ~member | (mark < 1 + effect[base.customer])
+    people = world.people
+    launch = np.full(people.size, float(LAUNCH))
+    added = []
+    # one layer of extra orders per doubling of a member's rate, thinned: nested for nested effects
+    for layer in range(int(np.ceil(max(effect[joins].max(initial=0.0), 0.0)))):
+        rng = stream(seed, f"extra orders {layer}")
+        found = draw_orders(people, truth, rng, people.rate, launch)
+        taken = joins[found.customer] & (rng.random(len(found.customer)) < effect[found.customer] - layer)
+        added.append((found.keep(taken), found.moment[taken]))
+    extra = merge_orders(*added)[0] if added else world.extra
+    return replace(world, base=base.keep(kept), mark=mark[kept], extra=extra)
+
+
+def _elsewhere(
+    world: World,
+    truth: PointsTruth,
+    joins: Bools,
+    gone: Floats,
+    partners: Mapping[str, float] | None,
+    seed: int,
+) -> dict[str, Orders] | None:
+    """Return members' orders at the other partners of a coalition."""
+    if partners is None:
+        return None
+    people = world.people
+    launch = np.full(people.size, float(LAUNCH))
+    out = {}
+    for name, share in partners.items():
+        found = draw_orders(people, truth, stream(seed, f"partner {name}"), people.rate * share, launch)
+        found = found.keep(joins[found.customer] & (found.moment < gone[found.customer]))
+        out[name] = replace(found, amount=cents(found.amount))
+    return out
+
+
+def _member_orders(mine: Orders, elsewhere: Mapping[str, Orders] | None, home: str) -> pd.DataFrame:
+    parts = {home: mine} | dict(elsewhere or {})
+    table = pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "customer_id": orders.customer,
+                    "transacted_at": moments(orders.moment),
+                    "amount": orders.amount,
+                    "partner_id": name,
+                }
+            )
+            for name, orders in parts.items()
+        ],
+        ignore_index=True,
+    )
+    return table.drop(columns="partner_id") if elsewhere is None else table
