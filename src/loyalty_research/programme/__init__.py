@@ -6,6 +6,7 @@ not measurable, with the reason.
 
 from __future__ import annotations
 
+from loyalty_research.programme.association import adjusted_rand_index, cramers_v
 from loyalty_research.programme.bunching import Bunching, bunching_at_line
 from loyalty_research.programme.campaign_page import CampaignStudy, campaign_study
 from loyalty_research.programme.campaigns import (
@@ -92,7 +93,6 @@ from loyalty_research.programme.segment_stability import (
     SegmentOverlap,
     SegmentSizes,
     SegmentStability,
-    cramers_v,
     segment_overlap,
     segment_sizes,
     segment_stability,
@@ -169,6 +169,7 @@ __all__ = [
     "TierReach",
     "TierStates",
     "active_membership_rate",
+    "adjusted_rand_index",
     "age_bands",
     "assumption_tornado",
     "audit_contacts",

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.errors import ContractError, DesignError, listed
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, messages
 from loyalty_research.programme._contact_rows import not_measurable, refuse
+from loyalty_research.programme.association import adjusted_rand_index, cramers_v
 from loyalty_research.stats.proportions import proportion
 
 if TYPE_CHECKING:
@@ -27,64 +26,12 @@ __all__ = [
     "SegmentOverlap",
     "SegmentSizes",
     "SegmentStability",
-    "cramers_v",
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
 ]
 
 SMALLEST = 5
-
-
-def cramers_v(table: NDArray[np.float64], *, level: float = 0.95) -> Estimate:
-    """Return Cramér's V of a table of counts, with a large-sample interval.
-
-    The limits are the delta method's on Fisher's z scale. They suit association well above 0, as
-    between a segment and the same segment later; near 0, V is biased upwards and the limits with it.
-
-    Args:
-        table: Counts, shape ``(rows, columns)``, at least two of each with customers.
-        level: Coverage aimed at.
-
-    Returns:
-        V from 0 to 1, with the p-value of Pearson's test of no association; without limits where V
-        is 0 or 1.
-
-    Raises:
-        DesignError: When fewer than two rows or columns hold customers.
-
-    Examples:
-        >>> round(cramers_v(np.array([[40.0, 10], [20, 30]])).value, 4)
-        0.4082
-
-    References:
-        Cramér (1946), section 21.9; Bishop, Fienberg and Holland (1975), section 11.3 (delta method).
-    """
-    check_level(level)
-    counts = np.asarray(table, dtype=float)
-    counts = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0]
-    if min(counts.shape) < 2:
-        raise DesignError("association needs at least two segments with customers at both times")
-    n = counts.sum()
-    p = counts / n
-    rows, columns = p.sum(axis=1), p.sum(axis=0)
-    ratio = p / np.outer(rows, columns)
-    squared = float((p * ratio).sum()) - 1
-    most = min(counts.shape) - 1
-    value = math.sqrt(max(squared, 0.0) / most)
-    dof = (counts.shape[0] - 1) * (counts.shape[1] - 1)
-    p_value = float(stats.chi2.sf(n * squared, dof))
-    # gradient of phi squared in each cell's probability
-    slope = (
-        2 * ratio - ((ratio * p).sum(axis=1) / rows)[:, None] - ((ratio * p).sum(axis=0) / columns)[None, :]
-    )
-    spread = float((p * slope**2).sum() - (p * slope).sum() ** 2)
-    if not 1e-12 < value < 1 - 1e-12 or not spread > 0:
-        return Estimate(value, math.nan, math.nan, level, "delta, Fisher z", int(n), None, p_value)
-    error = math.sqrt(spread / n) / (2 * value * most) / (1 - value**2)
-    half = float(stats.norm.isf((1 - level) / 2)) * error
-    low, high = math.tanh(math.atanh(value) - half), math.tanh(math.atanh(value) + half)
-    return Estimate(value, max(low, 0.0), high, level, "delta, Fisher z", int(n), None, p_value)
 
 
 def _suppression_check(hidden: int) -> Check:
@@ -206,6 +153,7 @@ class SegmentStability(Result):
         stayed: Share of all customers in the same segment at both times.
         by_segment: Segment at first to the share still in it; hidden cells have no value.
         association: Cramér's V between the two, or None where one of them has a single segment.
+        agreement: Adjusted Rand index of the two, or None likewise.
         transitions: ``before, after, customers, share``, small cells None.
         lost: Customers placed at first only.
         new: Customers placed later only.
@@ -216,6 +164,7 @@ class SegmentStability(Result):
     stayed: Estimate
     by_segment: dict[str, Estimate]
     association: Estimate | None
+    agreement: Estimate | None
     transitions: pd.DataFrame
     lost: int
     new: int
@@ -231,6 +180,13 @@ class SegmentStability(Result):
                 self.association,
                 group="all",
                 estimand=message("segment before and after"),
+            )
+        if self.agreement is not None:
+            yield Row(
+                message("adjusted Rand index"),
+                self.agreement,
+                group="all",
+                estimand=message("agreement before and after, beyond chance"),
             )
 
     def _verdict(self) -> str:
@@ -253,8 +209,8 @@ def segment_stability(
         level: Confidence level.
 
     Returns:
-        Staying overall and by segment with Wilson's intervals, Cramér's V, and the transition
-        table with cells under five hidden. Customers in only one of the two are counted, not used.
+        Staying overall and by segment with Wilson's intervals, Cramér's V, the adjusted Rand index, and the
+        transition table with cells under five hidden. Customers in only one of the two are counted, not used.
 
     Raises:
         ContractError: When a customer repeats or has no segment.
@@ -296,6 +252,7 @@ def segment_stability(
         stayed=proportion(int(np.trace(table)), len(both), level=level),
         by_segment=by_segment,
         association=cramers_v(table, level=level) if several else None,
+        agreement=adjusted_rand_index(table, level=level) if several else None,
         transitions=cells,
         lost=len(before) - len(both),
         new=len(after) - len(both),
