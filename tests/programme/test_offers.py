@@ -99,6 +99,76 @@ def test_a_missing_holdout_or_an_open_window_is_refused():
         offer_lift(pd.concat([people, people]), orders, **OPTIONS)
 
 
+def test_margin_before_narrows_the_interval_and_moves_no_truth():
+    people, orders = world(21, 2000)
+    plain = offer_lift(people, orders, **OPTIONS)
+    narrow = offer_lift(people, orders, covariates=["before"], **OPTIONS)
+    assert narrow.net.high - narrow.net.low < 0.8 * (plain.net.high - plain.net.low)
+    assert narrow.before == plain.before
+    assert narrow.net.method == "welch, adjusted for before"
+    hits = []
+    for seed in range(60):
+        net = offer_lift(*world(seed, 120), covariates=["before"], **OPTIONS).net
+        hits.append(net.low <= 2.0 <= net.high)
+    assert np.mean(hits) > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 60)
+
+
+def shops(seed, *, shops_per_arm=12, size=15):
+    """Whole shops are drawn, and customers of one shop are alike."""
+    rng = np.random.default_rng(seed)
+    n = 2 * shops_per_arm * size
+    shop = np.repeat(np.arange(2 * shops_per_arm), size)
+    people = pd.DataFrame(
+        {
+            "customer_id": [f"c{i}" for i in range(n)],
+            "arm": np.where(shop % 2 == 0, "in", "out"),
+            "shop": shop,
+        }
+    )
+    spend = rng.gamma(4, 5, n) + rng.normal(0, 5, 2 * shops_per_arm)[shop]
+    orders = people.assign(transacted_at=pd.Timestamp("2024-05-05"), amount=spend)
+    return people, orders[["customer_id", "transacted_at", "amount"]]
+
+
+def shop_coverage(replicates, cluster):
+    hits = 0
+    for seed in range(replicates):
+        found = offer_lift(*shops(seed), cluster=cluster, **OPTIONS).net
+        hits += found.low <= 0 <= found.high
+    return hits / replicates
+
+
+def test_offers_drawn_by_shop_are_judged_by_shops():
+    assert shop_coverage(80, "shop") > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 80)
+    # customers of one shop taken for strangers: far too sure
+    assert shop_coverage(80, None) < 0.85
+    people, orders = shops(1)
+    found = offer_lift(people, orders, cluster="shop", ratio=1.0, **OPTIONS)
+    assert [c.status for c in found.checks if c.name == "Clusters"] == ["warning"]
+    assert any("12 offered and 12 held out" in c.detail for c in found.checks)
+
+
+@pytest.mark.slow
+def test_offers_drawn_by_shop_cover():
+    assert shop_coverage(2000, "shop") == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
+
+
+def test_bad_clusters_and_covariates_are_refused():
+    people, orders = shops(1)
+    mixed = people.assign(shop=np.arange(len(people)) // 2)
+    mixed.loc[:, "arm"] = np.where(np.arange(len(people)) % 2 == 0, "in", "out")
+    with pytest.raises(DesignError, match="both arms"):
+        offer_lift(mixed, orders, cluster="shop", **OPTIONS)
+    with pytest.raises(ContractError, match="lacks the column region"):
+        offer_lift(people, orders, cluster="region", **OPTIONS)
+    with pytest.raises(ContractError, match="the same for every unit"):
+        offer_lift(people, orders, covariates=["before"], **OPTIONS)
+    with pytest.raises(ContractError, match="lacks the covariate age"):
+        offer_lift(people, orders, covariates=["age"], **OPTIONS)
+    with pytest.raises(ContractError, match="missing or not finite"):
+        offer_lift(people.assign(age=np.nan), orders, covariates=["age"], **OPTIONS)
+
+
 def coupons(rng, customers=1000, *, anyway=0.3, extra=0.1, leak=0.0):
     """Everybody who would order uses the coupon; ``extra`` order only because of it."""
     treated = np.arange(customers) < customers // 2

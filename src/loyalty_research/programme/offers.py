@@ -10,9 +10,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from loyalty_research.errors import ArgumentError, ContractError, DesignError, listed
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
-from loyalty_research.i18n import message, number, percent
+from loyalty_research.i18n import message, percent
+from loyalty_research.programme._campaign_arms import (
+    arm_masks,
+    before_check,
+    cluster_codes,
+    few_clusters_check,
+    mean_difference,
+    ratio_check,
+)
 from loyalty_research.programme._contact_rows import as_moment, refuse
 from loyalty_research.programme.contact_dose import margins, window_sums
 from loyalty_research.stats.ratios import fieller
@@ -20,47 +28,13 @@ from loyalty_research.summaries._frames import positive_days
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
-__all__ = ["CouponCannibalisation", "OfferLift", "coupon_cannibalisation", "offer_lift"]
-
-LEAST = 2
-ALARM = 0.001  # usual bound for the split of arms: far beyond what chance does
-
-
-def _welch(treated: Floats, control: Floats, level: float, unit: str | None) -> Estimate:
-    """Return the difference in means with Welch's interval."""
-    n1, n2 = len(treated), len(control)
-    v1, v2 = float(np.var(treated, ddof=1)) / n1, float(np.var(control, ddof=1)) / n2
-    value, n = float(treated.mean() - control.mean()), n1 + n2
-    if v1 + v2 == 0:
-        return Estimate(value, math.nan, math.nan, level, "welch", n, unit)
-    dof = (v1 + v2) ** 2 / (v1**2 / (n1 - 1) + v2**2 / (n2 - 1))
-    error = math.sqrt(v1 + v2)
-    half = float(stats.t.isf((1 - level) / 2, dof)) * error
-    p = float(2 * stats.t.sf(abs(value) / error, dof))
-    return Estimate(value, value - half, value + half, level, "welch", n, unit, p)
-
-
-def _arms(
-    frame: pd.DataFrame, arm: str, treated: str, control: str, name: str
-) -> tuple[NDArray[np.bool_], ...]:
-    """Return the rows of the treated and of those held out."""
-    if arm not in frame.columns:
-        raise ContractError(f"{name} lacks the column {arm} that says who was held out")
-    refuse(frame[arm].isna().to_numpy(), f"{name}.{arm} is null", "leave out customers without an arm")
-    masks = tuple((frame[arm] == label).to_numpy() for label in (treated, control))
-    for label, mask in zip((treated, control), masks, strict=True):
-        if mask.sum() < LEAST:
-            raise DesignError(
-                f"{name}.{arm} has {int(mask.sum())} customers in arm {label!r}; without a holdout of at least "
-                f"{LEAST} the lift is not measurable (the arms are {listed(sorted(frame[arm].astype(str).unique()))})"
-            )
-    return masks
+__all__ = ["CouponCannibalisation", "OfferLift", "coupon_cannibalisation", "lift_of_windows", "offer_lift"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -141,6 +115,8 @@ def offer_lift(
     arm: str = "arm",
     margin: float | None = None,
     ratio: float | None = None,
+    covariates: Sequence[str] = (),
+    cluster: str | None = None,
     currency: str | None = None,
     level: float = 0.95,
 ) -> OfferLift:
@@ -162,14 +138,18 @@ def offer_lift(
         before_days: Days of the window before; by default as long as the offer.
         arm: Column of the arm.
         margin: Share of the amount that is margin, a fraction.
-        ratio: Planned size of the treated over that of the control, for the sample-ratio gate.
+        ratio: Planned size of the treated over that of the control, for the sample-ratio gate; of their
+            clusters where ``cluster`` is named.
+        covariates: Columns of ``customers`` known before the offer that narrow the interval; ``"before"``
+            is the margin in the window before.
+        cluster: Column of what was assigned as a whole, such as the shop, where it was not customers.
         currency: Code of the margin's currency, for display.
         level: Confidence level.
 
     Raises:
         ArgumentError: When windows are not in order or had not ended.
         ContractError: When a column is missing or a row is bad.
-        DesignError: When nobody, or one customer only, was held out.
+        DesignError: When nobody, or one customer only, was held out, or a cluster lies in both arms.
 
     Examples:
         >>> people = pd.DataFrame({"customer_id": list("abcd"), "arm": ["in", "in", "out", "out"]})
@@ -181,8 +161,8 @@ def offer_lift(
         (12.5, -5.0, 7.5)
 
     References:
-        Welch (1947), Biometrika 34, 28-35; Neslin (2002), Sales Promotion, chapter 3, on purchase
-        acceleration.
+        Welch (1947), Biometrika 34, 28-35; Deng et al. (2013), WSDM, for covariates; Neslin (2002),
+        Sales Promotion, chapter 3, on purchase acceleration.
     """
     check_level(level)
     first, last = as_moment(start, "start"), as_moment(end, "end")
@@ -201,7 +181,8 @@ def offer_lift(
     refuse(
         customers["customer_id"].duplicated().to_numpy(), "customers.customer_id repeats", "keep one row each"
     )
-    own, held = _arms(customers, arm, treated, control, "customers")
+    own, held = arm_masks(customers, arm, treated, control, "customers")
+    groups = cluster_codes(customers, cluster, own, held, "customers")
     gains, people = margins(transactions, margin), pd.Index(customers["customer_id"])
     windows = {
         "before": (first - span, first),
@@ -209,52 +190,88 @@ def offer_lift(
         "after": (last, until),
         "net": (first, until),
     }
-    found = {}
-    for name, (a, b) in windows.items():
-        sums = window_sums(gains, people, a, b)
-        found[name] = _welch(sums[own], sums[held], level, currency)
-    checks = [_before_check(found["before"]), *_ratio_check(int(own.sum()), int(held.sum()), ratio)]
-    return OfferLift(**found, after_days=after_days, checks=tuple(checks))
-
-
-def _before_check(before: Estimate) -> Check:
-    p = 1.0 if before.p_value is None else before.p_value
-    return Check(
-        message("No difference before the offer"),
-        "failed" if p < ALARM else "warning" if p < 0.05 else "passed",
-        message(
-            "Offered minus held out, before: {gap} (p = {p}).", gap=before.format(signed=True), p=number(p)
-        ),
-        gate=True,
-        p_value=p,
+    sums = {name: window_sums(gains, people, a, b) for name, (a, b) in windows.items()}
+    known = _covariates(customers, covariates, sums["before"])
+    return lift_of_windows(
+        sums,
+        own,
+        held,
+        covariates=known,
+        clusters=groups,
+        after_days=after_days,
+        ratio=ratio,
+        currency=currency,
+        level=level,
     )
 
 
-def _ratio_check(own: int, held: int, ratio: float | None) -> list[Check]:
-    if ratio is None:
-        return []
-    if not (math.isfinite(ratio) and ratio > 0):
-        raise ArgumentError(
-            f"ratio must be positive, such as 9 for nine offered to one held out; got {ratio!r}"
+def lift_of_windows(
+    sums: Mapping[str, Floats],
+    own: NDArray[np.bool_],
+    held: NDArray[np.bool_],
+    *,
+    after_days: int,
+    covariates: Mapping[str, Floats] | None = None,
+    clusters: NDArray[np.int64] | None = None,
+    ratio: float | None = None,
+    currency: str | None = None,
+    level: float = 0.95,
+) -> OfferLift:
+    """Return the lift from each customer's margin in the windows around an offer.
+
+    Args:
+        sums: ``before``, ``during``, ``after`` and ``net`` to margins, shape ``(n,)`` each.
+        own: Which customers were offered.
+        held: Which were held out.
+        after_days: Days of the window after.
+        covariates: Name to values known before the offer.
+        clusters: Codes of what was assigned as a whole.
+        ratio: Planned size of the treated over that of the control.
+        currency: Code of the margin's currency.
+        level: Confidence level.
+    """
+    found = {
+        name: mean_difference(
+            values,
+            own,
+            held,
+            level=level,
+            unit=currency,
+            # the window before shows whether the draw was fair, so it is shown as it is
+            covariates=None if name == "before" else covariates,
+            clusters=clusters,
         )
-    n = own + held
-    expected = n * ratio / (1 + ratio)
-    p = float(stats.chi2.sf((own - expected) ** 2 / expected + (own - expected) ** 2 / (n - expected), 1))
-    return [
-        Check(
-            message("Sample ratio"),
-            "failed" if p < ALARM else "passed",
-            message(
-                "{own} offered and {held} held out, where {expected} and {rest} were planned.",
-                own=f"{own:,}",
-                held=f"{held:,}",
-                expected=number(expected, digits=0),
-                rest=number(n - expected, digits=0),
-            ),
-            gate=True,
-            p_value=p,
-        )
-    ]
+        for name, values in sums.items()
+    }
+    sizes = [len(np.unique(clusters[m])) if clusters is not None else int(m.sum()) for m in (own, held)]
+    checks = (
+        before_check(found["before"]),
+        *ratio_check(sizes[0], sizes[1], ratio),
+        *few_clusters_check(clusters, own, held),
+    )
+    return OfferLift(**found, after_days=after_days, checks=checks)
+
+
+def _covariates(customers: pd.DataFrame, wanted: Sequence[str], before: Floats) -> dict[str, Floats]:
+    """Return the covariates by name; ``before`` is the margin in the window before the offer."""
+    if isinstance(wanted, str):
+        raise ArgumentError(f"covariates is a list of names, such as ['before']; got {wanted!r}")
+    if "before" in wanted and "before" in customers.columns:
+        raise ContractError("customers.before clashes with the margin before the offer: rename the column")
+    missing = [c for c in wanted if c != "before" and c not in customers.columns]
+    if missing:
+        raise ContractError(f"customers lacks the covariate {', '.join(missing)}")
+    found = {}
+    for name in wanted:
+        if name == "before":
+            found[name] = before
+            continue
+        if not pd.api.types.is_numeric_dtype(customers[name]):
+            raise ContractError(f"customers.{name} holds {customers[name].dtype}, not numbers: convert it")
+        values = customers[name].to_numpy(dtype=float, na_value=np.nan)
+        refuse(~np.isfinite(values), f"customers.{name} is missing or not finite", "fill it, or leave it out")
+        found[name] = values
+    return found
 
 
 @dataclass(frozen=True, repr=False)
@@ -341,13 +358,13 @@ def coupon_cannibalisation(
     missing = [c for c in (orders, coupon_orders) if c not in units.columns]
     if missing:
         raise ContractError(f"units lacks the column {', '.join(missing)}")
-    own, held = _arms(units, arm, treated, control, "units")
+    own, held = arm_masks(units, arm, treated, control, "units")
     y, r = (units[c].to_numpy(dtype=float) for c in (orders, coupon_orders))
     refuse(
         ~(np.isfinite(y) & np.isfinite(r) & (r >= 0)), "units has orders that are no count", "count from 0"
     )
     refuse(r > y, f"units.{coupon_orders} exceeds {orders}", "count coupon orders among the orders")
-    added, used = _welch(y[own], y[held], level, None), _welch(r[own], r[held], level, None)
+    added, used = (mean_difference(v, own, held, level=level) for v in (y, r))
     if used.value <= 0:
         raise DesignError(
             "those offered used the coupon no more than those held out, so no share can be formed"

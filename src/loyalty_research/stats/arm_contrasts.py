@@ -28,6 +28,7 @@ __all__ = [
     "contrast",
     "fieller",
     "mean_of_first",
+    "means_of_rows",
     "ratio_of_first_two",
     "t_limits",
 ]
@@ -149,6 +150,37 @@ def arm_means(moments: Moments, arm: str, weights: Mapping[str, float]) -> ArmMe
         pieces.append((weight**2 * slope @ cell.cov @ slope.T / cell.rows, cell.rows - 1))
         n, rows = n + cell.n, rows + cell.rows
     return ArmMeans(mean=mean, pieces=tuple(pieces), n=n, rows=rows)
+
+
+def means_of_rows(values: NDArray[np.float64], clusters: NDArray[np.int64] | None = None) -> ArmMeans:
+    """Return the column means of one arm's rows with their covariance.
+
+    Args:
+        values: Outcomes, then covariates, one row per unit; shape (n, k).
+        clusters: Cluster of each row as a code from 0, where whole clusters were assigned; shape (n,).
+
+    Raises:
+        DesignError: When there are fewer than two rows, or two clusters.
+
+    Examples:
+        >>> found = means_of_rows(np.array([[1.0], [2.0], [6.0]]))
+        >>> float(found.mean[0]), round(float(found.pieces[0][0][0, 0]), 6)
+        (3.0, 2.333333)
+
+    References:
+        Deng, Knoblich and Lu (2018), KDD (clusters: the mean is a ratio of cluster sums to sizes).
+    """
+    n, mean = len(values), values.mean(axis=0)
+    away = values - mean
+    if clusters is not None:
+        away = np.stack([np.bincount(clusters, weights=column) for column in away.T], axis=1)
+        away = away[np.bincount(clusters, minlength=len(away)) > 0]
+    rows = len(away)
+    if rows < 2:
+        raise DesignError(f"{rows} independent rows in an arm; at least 2 are needed")
+    # sums of clusters about the mean add up to 0, so no centring is left to do
+    covariance = away.T @ away / (rows - 1) * rows / n**2
+    return ArmMeans(mean=mean, pieces=((covariance, rows - 1),), n=n, rows=rows)
 
 
 def _coefficients(
