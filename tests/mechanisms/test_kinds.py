@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
+import loyalty_research as lr
 from loyalty_research import programme
 from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.mechanisms import KINDS, PRESETS, mechanism, preset
@@ -48,13 +50,17 @@ def orders(customers=60, rows=900, seed=1):
     )
 
 
+def found_fees(rules, table):
+    return rules.audit(table)["fees"].value if rules.kind == "paid" else 0.0
+
+
 def every_kind():
     return [pytest.param(mechanism(kind, **EXAMPLES[kind]), id=kind) for kind in KINDS]
 
 
 def test_every_kind_of_the_design_is_there():
     assert set(KINDS) == set(EXAMPLES)
-    assert programme.mechanism is mechanism
+    assert programme.mechanism is lr.mechanisms.mechanism is mechanism
 
 
 @pytest.mark.parametrize("rules", every_kind())
@@ -63,6 +69,17 @@ def test_rules_are_frozen_explain_themselves_and_round_trip(rules):
     assert mechanism(rules.kind, **rules.rules()) == rules
     with pytest.raises(dataclasses.FrozenInstanceError):
         rules.source = "mine"
+
+
+@pytest.mark.parametrize("rules", every_kind())
+def test_rules_print_as_a_sentence_and_show_their_figures_and_source(rules):
+    told = dataclasses.replace(rules, source="a leaflet <of ours>")
+    assert str(told) == told.sentence()
+    page = told._repr_html_()
+    assert html.escape(told.sentence(), quote=False) in page or html.escape(told.sentence()) in page
+    if rules.kind != "none":
+        assert "a leaflet &lt;of ours&gt;" in page
+    assert "None" not in page
 
 
 @pytest.mark.parametrize("rules", every_kind())
@@ -107,8 +124,9 @@ def test_cost_adds_up_and_prints(rules):
     assert found["cost per unit of spend"].value == pytest.approx(
         earned["cost"].sum() / table["amount"].sum()
     )
-    half = rules.cost(table, redeemed=0.5)
-    assert half["cost"].value == pytest.approx(found["cost"].value / 2)
+    none, half = (rules.cost(table, redeemed=share)["cost"].value for share in (0.0, 0.5))
+    assert half == pytest.approx((none + found["cost"].value) / 2)
+    assert none == pytest.approx(-found_fees(rules, table))  # fees are paid whatever is redeemed
     assert repr(found).startswith(f"MechanismCost: {found.verdict()}\n")
     assert {"effective rebate", "customers rewarded"} <= set(found.to_frame()["metric"])
 
@@ -163,6 +181,16 @@ def test_presets_are_the_figures_of_their_cases():
     assert preset("fourteen-points").audit().checks[0].status == "warning"
 
 
+def test_cases_are_listed_with_what_they_ask_for():
+    table = programme.presets().set_index("name")
+    assert list(table.index) == list(PRESETS)
+    assert table.loc["starbucks-2015", "figures"] == "names Green/Gold, lines 0/300, points_per_unit 2"
+    assert table.loc["flying-club", "asks"] == "lines"
+    assert table["source"].str.len().min() > 20
+    with pytest.raises(ArgumentError, match="no case"):
+        preset(["boloco-card"])
+
+
 def test_what_a_source_leaves_out_is_asked_for():
     with pytest.raises(ArgumentError, match="lines"):
         preset("flying-club")
@@ -183,6 +211,8 @@ def test_what_a_source_leaves_out_is_asked_for():
         ("points", {"reward_points": 5, "reward_value": -1}, "reward_value"),
         ("points", {"reward_points": 5, "expiry_days": 1.5}, "expiry_days"),
         ("points", {"reward_points": 5, "stored": 25}, "stored"),
+        ("points", {"reward_points": 5, "stored": {"lode": 25}}, "stored needs load"),
+        (["points"], {}, "no mechanism"),
         ("points", {"reward_points": True}, "reward_points"),
         ("tiers", {"names": ("a", "b"), "lines": (0, 0)}, "overlap"),
         ("tiers", {"names": ("a", "b"), "lines": (10, 20)}, "overlap"),

@@ -107,6 +107,20 @@ def test_stored_value_is_a_saw_tooth():
         StoredValue(load=20, dormant=1.5)
 
 
+def test_the_bonus_on_money_loaded_is_part_of_rebate_and_cost():
+    plain_card = Points(reward_points=50, reward_value=6, reward_cost=2)
+    loaded = Points(reward_points=50, reward_value=6, reward_cost=2, stored={"load": 25, "bonus": 0.25})
+    assert loaded.stored == StoredValue(load=25, bonus=0.25)
+    data = table([0, 1, 2, 3], [30, 30, 30, 35])
+    # with 20 paid and 5 on top, a fifth of every order is the shop's
+    extra = loaded.earn(data) - plain_card.earn(data)
+    assert extra["value"].to_numpy() == pytest.approx(data["amount"] * 0.2)
+    assert extra["cost"].to_numpy() == pytest.approx(data["amount"] * 0.2)
+    assert loaded.cost(data, redeemed=0)["effective rebate"].value == pytest.approx(0.2)
+    for form in (lambda c: c.headline_rebate(), lambda c: c.expected_rebate(mean_spend=80)):
+        assert form(loaded) - form(plain_card) == pytest.approx(0.2)
+
+
 def pull(rng, stretched, *, grid=None):
     """Orders of customers of whom some stretch an order that would end just short of a reward."""
     rows = []

@@ -17,7 +17,7 @@ from loyalty_research.mechanisms.coalition import Coalition
 from loyalty_research.mechanisms.kinds import KINDS, mechanism
 from loyalty_research.mechanisms.membership import NonMonetary, NoProgramme, PaidMembership
 from loyalty_research.mechanisms.points import Points, StoredValue
-from loyalty_research.mechanisms.presets import PRESETS, preset
+from loyalty_research.mechanisms.presets import PRESETS, preset, presets
 from loyalty_research.mechanisms.stamps import StampCard
 from loyalty_research.mechanisms.sweepstakes import Sweepstakes
 from loyalty_research.mechanisms.tiers import Tiers
@@ -43,5 +43,6 @@ __all__ = [
     "mechanism",
     "orders_to_line",
     "preset",
+    "presets",
     "reach_probability",
 ]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -43,6 +44,17 @@ __all__ = [
 def plain(value: float) -> str:
     """Write a figure of the rules without needless decimals."""
     return f"{value:,.10g}"
+
+
+def _written(value: object) -> str:
+    """Write a rule's figures as one cell."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_written(entry)}" for name, entry in value.items())
+    if isinstance(value, (tuple, list)):
+        return ", ".join(_written(entry) for entry in value)
+    return plain(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else str(value)
 
 
 def points_text(value: float) -> str:
@@ -148,6 +160,24 @@ class Mechanism:
         """Return the rules by name, as ``mechanism(kind, **rules)`` takes them."""
         return {f.name: getattr(self, f.name) for f in fields(self)}
 
+    def __str__(self) -> str:
+        return self.sentence()
+
+    def _repr_html_(self) -> str:
+        from loyalty_research.display import prose, table
+
+        stated = {
+            name: value for name, value in self.rules().items() if value is not None and name != "source"
+        }
+        shown = pd.DataFrame({"rule": list(stated), "figure": [_written(v) for v in stated.values()]})
+        shown.columns = pd.Index([message("Rule"), message("Figure")])
+        note = message("Source: {source}", source=self.source) if self.source else None
+        words = prose(self.sentence()).html
+        if not stated:
+            return words
+        caption = message("Rules of the mechanism {kind}", kind=self.kind)
+        return words + table(shown, caption=caption, note=note).html
+
     def _earn(self, book: Book) -> Earned:
         raise TypeError(f"{type(self).__name__} has no rule for {book.customers:,} customers")
 
@@ -169,7 +199,8 @@ class Mechanism:
         """
         book = read_book(transactions, partner=self.needs_partner)
         earned = self._earn(book)
-        columns = {"earned": earned.units, "value": earned.value, "cost": earned.cost}
+        value, cost = earned.total()
+        columns = {"earned": earned.units, "value": value, "cost": cost}
         out = {name: np.zeros(len(book.index)) for name in columns}
         for name, values in columns.items():
             out[name][book.row] = values
@@ -180,7 +211,8 @@ class Mechanism:
 
         Args:
             transactions: As for :meth:`earn`.
-            redeemed: Share of rewards due that customers take; the rest is breakage.
+            redeemed: Share of rewards due that customers take; the rest is breakage. Fees and the
+                bonus on loaded money are not rewards due: they count in full.
             level: Coverage of the intervals.
 
         Returns:
@@ -225,8 +257,7 @@ def _cost(rules: Mechanism, book: Book, earned: Earned, redeemed: float, level: 
     spend = book.per_customer(book.amount)
     if spend.sum() == 0:
         raise ContractError("transactions.amount is 0 in every sale: there is no spend to give a rebate on")
-    value = redeemed * book.per_customer(earned.value)
-    cost = redeemed * book.per_customer(earned.cost)
+    value, cost = (book.per_customer(part) for part in earned.total(redeemed=redeemed))
     n = len(spend)
     rebate = _ratio(value, spend, level)
     reached = proportion(int((value > 0).sum()), n, level=level)

@@ -70,11 +70,19 @@ class Earned:
         units: Points, stamps or plays.
         value: Worth to the customer of rewards that fall due with the sale.
         cost: What these rewards cost the shop.
+        sure: Worth to the customer of what no one can leave untaken, such as a bonus on money
+            loaded, less fees; it costs the shop the same.
     """
 
     units: Floats
     value: Floats
     cost: Floats
+    sure: Floats | None = None
+
+    def total(self, *, redeemed: float = 1.0) -> tuple[Floats, Floats]:
+        """Return value and cost when a share of the rewards due is taken."""
+        sure = np.zeros(len(self.units)) if self.sure is None else self.sure
+        return redeemed * self.value + sure, redeemed * self.cost + sure
 
 
 def _pandas(table: Any) -> pd.DataFrame:

@@ -61,7 +61,7 @@ def mechanism(kind: str, **rules: Any) -> Mechanism:
         >>> round(mechanism("sweepstakes", win_probability=0.25).any_win(plays=4), 4)
         0.6836
     """
-    if kind not in _CLASSES:
+    if not isinstance(kind, str) or kind not in _CLASSES:
         raise ArgumentError(f"there is no mechanism {kind!r}; there is {', '.join(KINDS)}")
     known = {f.name: f for f in fields(_CLASSES[kind])}
     strange = [name for name in rules if name not in known]

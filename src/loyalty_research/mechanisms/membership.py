@@ -148,7 +148,7 @@ class PaidMembership(Mechanism):
         fee = self.fee * _renewals(book, self.period_days)
         value = self.order_saving + self.discount * book.amount
         cost = value if self.order_cost is None else np.full(len(value), self.order_cost)
-        return Earned(_none(book), value - fee, cost - fee)
+        return Earned(_none(book), value, cost, sure=-fee)
 
     def break_even(self, *, margin: float, orders: float, mean_order: float) -> BreakEven:
         """Return the extra orders per member and period that pay for the benefits.
@@ -217,7 +217,7 @@ class PaidMembership(Mechanism):
             checks = (Check(name, "not measurable", message("no transactions were given")),)
             return MechanismAudit((), audit_verdict(message("Paid membership"), checks), checks=checks)
         book = read_book(transactions)
-        net = book.per_customer(self._earn(book).value)
+        net = book.per_customer(self._earn(book).total()[0])
         share = proportion(int((net > 0).sum()), len(net), level=level)
         status: Literal["passed", "warning"] = "warning" if share.high < 0.1 else "passed"
         detail = message("{share} of customers would save more than the fee", share=share.format())

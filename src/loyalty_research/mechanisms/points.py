@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -87,6 +88,16 @@ class StoredValue:
         return self.dormant * self.mean_balance()
 
 
+def _stored(figures: Mapping[str, float]) -> StoredValue:
+    known = ("load", "bonus", "dormant")
+    strange = [str(name) for name in figures if name not in known]
+    if strange or "load" not in figures:
+        raise ArgumentError(
+            f"stored needs load and may have bonus and dormant; got {', '.join(map(str, figures)) or 'nothing'}"
+        )
+    return StoredValue(**figures)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Points(Mechanism):
     """Points per unit spent, exchanged for a reward at every ``reward_points``.
@@ -101,7 +112,8 @@ class Points(Mechanism):
         reward_cost: What it costs the shop; by default its value.
         welcome_points: Points given on joining, before any order.
         expiry_days: Points lapse after this many days without an order; None: never.
-        stored: Money stored on the card, or None.
+        stored: Money stored on the card, as ``StoredValue`` or its figures, or None. Members then
+            pay with it, and its bonus takes that much off every order.
         source: Where the figures come from.
 
     Raises:
@@ -129,7 +141,7 @@ class Points(Mechanism):
     reward_cost: float | None = None
     welcome_points: float = 0.0
     expiry_days: int | None = None
-    stored: StoredValue | None = None
+    stored: StoredValue | Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         positive("points_per_unit", self.points_per_unit)
@@ -140,8 +152,12 @@ class Points(Mechanism):
                 at_least(name, getattr(self, name))
         if self.expiry_days is not None:
             whole("expiry_days", self.expiry_days)
+        if isinstance(self.stored, Mapping):
+            object.__setattr__(self, "stored", _stored(self.stored))
         if self.stored is not None and not isinstance(self.stored, StoredValue):
-            raise ArgumentError(f"stored must be a StoredValue or None; got {self.stored!r}")
+            raise ArgumentError(
+                f"stored must be a StoredValue, its figures (load, bonus, dormant) or None; got {self.stored!r}"
+            )
 
     @property
     def line(self) -> float:
@@ -156,7 +172,11 @@ class Points(Mechanism):
 
     def headline_rebate(self) -> float:
         """Return the rebate at best: every point is used, a fraction of spend."""
-        return self._value() / self.line
+        return self._value() / self.line + self._bonus()
+
+    def _bonus(self) -> float:
+        """Return what the bonus on loaded money takes off every order, a fraction."""
+        return self.stored.discount() if isinstance(self.stored, StoredValue) else 0.0
 
     def sentence(self) -> str:
         """Return the rules as one sentence for a customer."""
@@ -182,7 +202,7 @@ class Points(Mechanism):
             text += " " + message(
                 "Points lapse after {days} days without an order.", days=f"{self.expiry_days:,}"
             )
-        if self.stored is not None:
+        if isinstance(self.stored, StoredValue):
             text += " " + message(
                 "They load {load} at a time and get {bonus} on top.",
                 load=number(self.stored.load, digits=2),
@@ -208,7 +228,9 @@ class Points(Mechanism):
         before = np.r_[0.0, made[:-1]]
         before[starts] = 0.0
         rewards = made - before
-        return Earned(points, rewards * self._value(), rewards * self._cost())
+        return Earned(
+            points, rewards * self._value(), rewards * self._cost(), sure=self._bonus() * book.amount
+        )
 
     def _first_life(self, book: Book, starts: Bools) -> Bools:
         """Whether an order belongs to a customer's first balance, which has the welcome points."""
@@ -237,7 +259,7 @@ class Points(Mechanism):
         rewards = expected_multiples(
             self.line, mean=mean_spend, cv=cv, head_start=self.welcome_points / self.points_per_unit
         )
-        return self._value() * rewards / mean_spend
+        return self._value() * rewards / mean_spend + self._bonus()
 
     def days_to_reward(self, *, orders_per_day: float, mean_order: float, cv: float = 1.0) -> float:
         """Return the days until the first reward, on average, for a customer who keeps buying.
@@ -290,9 +312,7 @@ class Points(Mechanism):
             ArgumentError: When a figure is out of its range or the reward's value is not stated.
         """
         fraction("margin", margin)
-        cost = fraction("redeemed", redeemed) * self._cost() / self.line
-        if self.stored is not None:
-            cost += self.stored.discount()
+        cost = fraction("redeemed", redeemed) * self._cost() / self.line + self._bonus()
         return uplift_result(uplift_to_break_even(margin, cost), cost, margin, per="spend")
 
     def audit(self, transactions: Any = None, *, level: float = 0.95, band: float = 0.1) -> MechanismAudit:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from loyalty_research.errors import ArgumentError
 from loyalty_research.mechanisms.kinds import mechanism
 
 if TYPE_CHECKING:
     from loyalty_research.mechanisms._base import Mechanism
 
-__all__ = ["PRESETS", "preset"]
+__all__ = ["PRESETS", "preset", "presets"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +97,7 @@ def preset(name: str, **rules: Any) -> Mechanism:
         >>> preset("car-wash-8").paid_visits == preset("car-wash-10-with-2").paid_visits
         True
     """
-    if name not in PRESETS:
+    if not isinstance(name, str) or name not in PRESETS:
         raise ArgumentError(f"there is no case {name!r}; there is {', '.join(PRESETS)}")
     case = PRESETS[name]
     missing = [f"{rule} ({meaning})" for rule, meaning in case.asks.items() if rule not in rules]
@@ -105,3 +107,32 @@ def preset(name: str, **rules: Any) -> Mechanism:
     if rules:
         source += "; added or replaced here: " + ", ".join(rules)
     return mechanism(case.kind, **{**case.rules, "source": source, **rules})
+
+
+def presets() -> pd.DataFrame:
+    """Return the cases as a table.
+
+    Returns:
+        One row per case: ``name``, ``kind``, ``figures`` (as the source states them), ``asks`` (what
+        must be added before the rules are whole) and ``source``.
+
+    Examples:
+        >>> presets().set_index("name").loc["amazon-prime", "figures"]
+        'fee 99'
+    """
+    return pd.DataFrame(
+        [
+            {
+                "name": name,
+                "kind": case.kind,
+                "figures": ", ".join(f"{rule} {_figures(value)}" for rule, value in case.rules.items()),
+                "asks": ", ".join(case.asks),
+                "source": case.source,
+            }
+            for name, case in PRESETS.items()
+        ]
+    )
+
+
+def _figures(value: object) -> str:
+    return "/".join(map(str, value)) if isinstance(value, tuple) else str(value)

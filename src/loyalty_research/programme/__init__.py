@@ -52,6 +52,7 @@ from loyalty_research.programme.mechanisms import (
     MechanismCost,
     mechanism,
     preset,
+    presets,
 )
 from loyalty_research.programme.membership import (
     ActiveMembership,
@@ -64,6 +65,7 @@ from loyalty_research.programme.offers import (
     offer_lift,
 )
 from loyalty_research.programme.promises import PromisesStudy, promises_study
+from loyalty_research.programme.referrals import ReferralRate, referral_rate
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
@@ -151,6 +153,7 @@ __all__ = [
     "PromisesStudy",
     "RedemptionLiability",
     "RedemptionTriangle",
+    "ReferralRate",
     "RepeatPurchase",
     "Retention",
     "ReturnOnInvestment",
@@ -198,12 +201,14 @@ __all__ = [
     "points_deferral",
     "points_ledger",
     "preset",
+    "presets",
     "promises_study",
     "promoter_groups",
     "purchase_cycles",
     "qualifying_activity",
     "redemption_liability",
     "redemption_triangle",
+    "referral_rate",
     "repeat_purchase_rate",
     "retention_multiplier",
     "retention_rate",

@@ -9,6 +9,7 @@ from loyalty_research.mechanisms import (
     MechanismCost,
     mechanism,
     preset,
+    presets,
 )
 
-__all__ = ["BreakEven", "Mechanism", "MechanismAudit", "MechanismCost", "mechanism", "preset"]
+__all__ = ["BreakEven", "Mechanism", "MechanismAudit", "MechanismCost", "mechanism", "preset", "presets"]
