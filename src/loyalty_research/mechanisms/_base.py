@@ -14,7 +14,7 @@ from scipy import stats
 from loyalty_research.errors import ContractError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
-from loyalty_research.mechanisms._book import read_book
+from loyalty_research.mechanisms._book import day_number, read_book
 from loyalty_research.mechanisms._checks import fraction
 from loyalty_research.stats.proportions import difference_in_proportions, proportion
 
@@ -230,6 +230,32 @@ class Mechanism:
         book = read_book(transactions, partner=self.needs_partner)
         earned = self._earn(book)
         return _cost(self, book, earned, redeemed, level)
+
+    def owed(self, transactions: Any, *, as_of: Any, redeemed: float = 1.0) -> float:
+        """Return what is promised and still open at the end of a day, at its worth to customers.
+
+        Args:
+            transactions: As for :meth:`earn`; later rows are left out.
+            as_of: The day, a date.
+            redeemed: Share of rewards due that have been taken; what is due and not taken is owed.
+
+        Returns:
+            Money: rewards not taken, what has been earned towards the next reward and has not
+            lapsed, money stored on cards (at its average) and the part of fees that pays for days
+            to come. Benefits that cannot be saved up, such as a discount at the till, are not owed.
+
+        Raises:
+            ContractError: As for :meth:`earn`.
+            ArgumentError: When a figure is missing from the rules, or an option is unusable.
+        """
+        fraction("redeemed", redeemed)
+        day = day_number(as_of)
+        book = read_book(transactions, partner=self.needs_partner).until(day)
+        return self._owed(book, day, redeemed) if len(book.row) else 0.0
+
+    def _owed(self, book: Book, day: int, redeemed: float) -> float:
+        del day  # rewards due never lapse
+        return (1 - redeemed) * float(self._earn(book).value.sum())
 
     def break_even(self, *args: Any, **options: Any) -> BreakEven:
         """Return what must change for the mechanism to pay for itself; each kind says what it needs."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import ContractError, at_rows, listed
+from loyalty_research.errors import ArgumentError, ContractError, at_rows, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-__all__ = ["Book", "Earned", "read_book", "running"]
+__all__ = ["Book", "Earned", "day_number", "read_book", "running"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,23 @@ class Book:
     def customers(self) -> int:
         """How many customers bought."""
         return int(self.customer[-1]) + 1 if len(self.customer) else 0
+
+    def until(self, day: int) -> Book:
+        """Return the same customers' sales up to and including a day; codes begin at 0 again."""
+        kept = self.day <= day
+        return replace(
+            self,
+            customer=np.unique(self.customer[kept], return_inverse=True)[1].astype(np.int64),
+            day=self.day[kept],
+            year=self.year[kept],
+            amount=self.amount[kept],
+            row=self.row[kept],
+            partner=None if self.partner is None else self.partner[kept],
+        )
+
+    def last(self) -> NDArray[np.bool_]:
+        """Whether a sale is its customer's last."""
+        return np.concatenate([self.customer[1:] != self.customer[:-1], [True]])
 
     def first(self) -> NDArray[np.bool_]:
         """Whether a sale is its customer's first."""
@@ -183,6 +200,14 @@ def read_book(transactions: Any, *, partner: bool = False) -> Book:
         anonymous=int(unknown.sum()),
         refunds=int((refund & ~unknown).sum()),
     )
+
+
+def day_number(as_of: Any) -> int:
+    """Return a date as days since 1970-01-01, or raise ArgumentError."""
+    try:
+        return int(pd.Timestamp(as_of).to_datetime64().astype("datetime64[D]").astype(np.int64))
+    except (TypeError, ValueError) as error:
+        raise ArgumentError(f"as_of must be a date, such as 2024-12-31; got {as_of!r}") from error
 
 
 def running(values: Floats, starts: NDArray[np.bool_]) -> Floats:

@@ -150,6 +150,12 @@ class PaidMembership(Mechanism):
         cost = value if self.order_cost is None else np.full(len(value), self.order_cost)
         return Earned(_none(book), value, cost, sure=-fee)
 
+    def _owed(self, book: Book, day: int, redeemed: float) -> float:
+        del redeemed  # a saving that is not taken with an order is gone
+        paid = book.day[_renewals(book, self.period_days) == 1]
+        to_come = np.clip(paid + self.period_days - 1 - day, 0, None) / self.period_days
+        return self.fee * float(to_come.sum())
+
     def break_even(self, *, margin: float, orders: float, mean_order: float) -> BreakEven:
         """Return the extra orders per member and period that pay for the benefits.
 
@@ -286,6 +292,10 @@ class NonMonetary(Mechanism):
     def _earn(self, book: Book) -> Earned:
         cost = self.order_cost + self.member_cost * _renewals(book, 365)
         return Earned(_none(book), _none(book), cost)
+
+    def _owed(self, book: Book, day: int, redeemed: float) -> float:
+        del book, day, redeemed  # nothing is saved up
+        return 0.0
 
     def break_even(self, *, margin: float, orders: float = 0.0) -> BreakEven:
         """Return the extra orders per member and year that pay for the benefit.

@@ -232,6 +232,20 @@ class Points(Mechanism):
             points, rewards * self._value(), rewards * self._cost(), sure=self._bonus() * book.amount
         )
 
+    def _owed(self, book: Book, day: int, redeemed: float) -> float:
+        starts = self._lives(book)
+        total = running(self._points(book), starts) + self.welcome_points * self._first_life(book, starts)
+        last = book.last()
+        left = np.mod(total[last] + 1e-9, self.reward_points)
+        if self.expiry_days is not None:
+            left = left * (day - book.day[last] <= self.expiry_days)
+        stored = self.stored.mean_balance() * book.customers if isinstance(self.stored, StoredValue) else 0.0
+        return (
+            super()._owed(book, day, redeemed)
+            + float(left.sum()) / self.reward_points * self._value()
+            + stored
+        )
+
     def _first_life(self, book: Book, starts: Bools) -> Bools:
         """Whether an order belongs to a customer's first balance, which has the welcome points."""
         return np.asarray(running(starts.astype(float), book.first()) == 1, dtype=np.bool_)

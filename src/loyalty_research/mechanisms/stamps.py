@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from loyalty_research.mechanisms._book import Book
 
     Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
 
 __all__ = ["StampCard"]
 
@@ -124,6 +125,10 @@ class StampCard(Mechanism):
         full = _full_cards(book, self.paid_visits, self.expiry_days)
         visit = _new_day(book).astype(float)
         return Earned(visit, full * self._value(), full * self._cost())
+
+    def _owed(self, book: Book, day: int, redeemed: float) -> float:
+        left = _open_stamps(book, self.paid_visits, self.expiry_days, day)
+        return super()._owed(book, day, redeemed) + left / self.paid_visits * self._value()
 
     def days_to_completion(self, *, visits_per_day: float) -> float:
         """Return the days until a card is full, on average, for a customer who keeps coming.
@@ -285,23 +290,38 @@ def _new_day(book: Book) -> NDArray[np.bool_]:
     return np.asarray(book.first() | (np.diff(book.day, prepend=book.day[0]) != 0), dtype=np.bool_)
 
 
-def _full_cards(book: Book, visits: int, expiry_days: int | None) -> Floats:
-    """Return 1 at the sales that fill a card."""
-    new = _new_day(book)
-    out = np.zeros(len(new))
-    rows = np.flatnonzero(new)
+def _stamped(book: Book, visits: int, expiry_days: int | None) -> tuple[Ints, Ints, Ints]:
+    """Return, per visit, its row, the stamps on the card after it and the day the card began."""
+    rows = np.flatnonzero(_new_day(book))
     who, day = book.customer[rows], book.day[rows]
     if expiry_days is None:
         first = np.flatnonzero(np.r_[True, who[1:] != who[:-1]])
-        nth = np.arange(len(who)) - np.repeat(first, np.diff(np.r_[first, len(who)])) + 1
-        out[rows] = nth % visits == 0
-        return out
+        nth = np.arange(len(who)) - np.repeat(first, np.diff(np.r_[first, len(who)]))
+        return rows, nth % visits + 1, day
     # where a card begins depends on how the one before it ended, so customers are walked through
+    counts, starts = np.empty(len(rows), dtype=np.int64), np.empty(len(rows), dtype=np.int64)
     count, start, owner = 0, 0, -1
-    for row, customer, today in zip(rows.tolist(), who.tolist(), day.tolist(), strict=True):
-        if customer != owner or count == 0 or today - start > expiry_days:
+    for i, (customer, today) in enumerate(zip(who.tolist(), day.tolist(), strict=True)):
+        if customer != owner or count == visits or today - start > expiry_days:
             count, start, owner = 0, today, customer
         count += 1
-        if count == visits:
-            out[row], count = 1.0, 0
+        counts[i], starts[i] = count, start
+    return rows, counts, starts
+
+
+def _full_cards(book: Book, visits: int, expiry_days: int | None) -> Floats:
+    """Return 1 at the sales that fill a card."""
+    out = np.zeros(len(book.customer))
+    rows, count, _ = _stamped(book, visits, expiry_days)
+    out[rows] = count == visits
     return out
+
+
+def _open_stamps(book: Book, visits: int, expiry_days: int | None, day: int) -> int:
+    """Return the paid stamps on cards that are neither full nor void at the end of a day."""
+    rows, count, start = _stamped(book, visits, expiry_days)
+    who = book.customer[rows]
+    last = np.concatenate([who[1:] != who[:-1], [True]]) & (count < visits)
+    if expiry_days is not None:
+        last &= day - start <= expiry_days
+    return int(count[last].sum())

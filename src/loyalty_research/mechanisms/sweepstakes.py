@@ -101,6 +101,11 @@ class Sweepstakes(Mechanism):
             plays, plays * self.win_probability * self._value(), plays * self.win_probability * self._cost()
         )
 
+    def _owed(self, book: Book, day: int, redeemed: float) -> float:
+        begun = np.bincount(book.customer) % self.orders_per_play / self.orders_per_play
+        expected = float(begun.sum()) * self.win_probability * self._value()
+        return super()._owed(book, day, redeemed) + expected
+
     def any_win(self, *, plays: int) -> float:
         """Return the chance to win at least once in some plays.
 
