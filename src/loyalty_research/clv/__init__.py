@@ -1,5 +1,6 @@
 """Customer lifetime value: who still buys, how often, for how much, and what that is worth."""
 
+from loyalty_research.clv._outlook import Outlook, outlook
 from loyalty_research.clv._shares import Concentration, SegmentValue
 from loyalty_research.clv._study import MODELS, Study, study
 from loyalty_research.clv._tracking import Tracking, last_period, tracking
@@ -57,6 +58,7 @@ __all__ = [
     "LikelihoodRatioTest",
     "MembersLost",
     "ModifiedBetaGeoNBD",
+    "Outlook",
     "ParetoNBD",
     "ProgrammeView",
     "RetentionProjection",
@@ -79,6 +81,7 @@ __all__ = [
     "last_period",
     "likelihood_ratio_test",
     "members_lost",
+    "outlook",
     "programme_view",
     "retention_multiplier",
     "retention_sensitivity",

@@ -45,7 +45,7 @@ MODELS: dict[str, type[TransactionModel]] = {
 }
 """Models of purchases by the name the literature uses."""
 
-_WEAK = 0.01  # penalty of last resort: a log-normal prior with a standard deviation of 7
+WEAK = 0.01  # penalty of last resort: a log-normal prior with a standard deviation of 7
 _TOLERATED = 0.05  # relative holdout bias, or share of one-time buyers, up to which nothing is marked
 
 
@@ -350,8 +350,8 @@ def study(
     fitted, failed = _fits([model, *(name for name in MODELS if name != model)], calibration, summary)
     chosen = next(iter(fitted), model)
     if not fitted:
-        weak = MODELS[model](penalizer=_WEAK)
-        fitted[model] = weak.fit(calibration), MODELS[model](penalizer=_WEAK).fit(summary)
+        weak = MODELS[model](penalizer=WEAK)
+        fitted[model] = weak.fit(calibration), MODELS[model](penalizer=WEAK).fit(summary)
     early_spend, spend = GammaGamma().fit(calibration), GammaGamma().fit(summary)
     value_options: dict[str, Any] = {
         "horizon": horizon,
