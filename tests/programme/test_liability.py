@@ -8,6 +8,8 @@ import pytest
 
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.programme._chain_ladder import chain_ladder
+from loyalty_research.programme._mack_checks import calendar_test, correlation_test
+from loyalty_research.programme._tail import declared_tail, extrapolated_factor
 from loyalty_research.programme.deferral import points_deferral
 from loyalty_research.programme.ledger import points_ledger
 from loyalty_research.programme.liability import expiry_what_if, redemption_liability, redemption_triangle
@@ -15,6 +17,15 @@ from loyalty_research.programme.liability import expiry_what_if, redemption_liab
 NAN = float("nan")
 SMALL = [[10, 20, 22, 23], [12, 25, 27, NAN], [9, 17, NAN, NAN], [11, NAN, NAN, NAN]]
 ISSUED = [40, 45, 30, 40]
+TALL = [
+    [100, 150, 172, 183, 188, 190],
+    [110, 168, 190, 201, 208, NAN],
+    [90, 130, 152, 160, NAN, NAN],
+    [105, 160, 181, NAN, NAN, NAN],
+    [95, 141, NAN, NAN, NAN, NAN],
+    [100, NAN, NAN, NAN, NAN, NAN],
+]
+HUGE = [1000] * 6
 
 
 def square(rows):
@@ -129,6 +140,175 @@ def test_a_shorter_expiry_redeems_less():
     assert "only a trial" in result.verdict()
     with pytest.raises(ArgumentError, match="1 to 3"):
         expiry_what_if(SMALL, issued=ISSUED, expires_after=[4])
+
+
+# --- after the last age ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mack_tail_exponential", "mack_tail_inverse_power", "mack_tail_given"])
+def test_a_tail_and_its_error_are_those_of_the_peer(oracle, name):
+    case, triangle = oracle(name), oracle("mack_taylor_ashe")["inputs"]["cumulative"]
+    expected, within = case["expected"], case["tolerance"]
+    fit = chain_ladder(square(triangle), tail=declared_tail(case["inputs"]["tail"]))
+    assert fit.factors[-1] == pytest.approx(expected["factor"], rel=within)
+    assert fit.total == pytest.approx(expected["total"], rel=within)
+    assert fit.total_standard_error == pytest.approx(expected["total_standard_error"], rel=within)
+    assert fit.standard_errors[:3] == pytest.approx(expected["standard_errors"], rel=within)
+
+
+def test_curves_that_hold_are_carried_on_exactly():
+    age = np.arange(1.0, 30)
+    falling, power = 1 + 0.9 * 0.6**age, 1 + 0.9 * age**-2.5
+    for curve, factors in (("exponential", falling), ("inverse-power", power)):
+        found = extrapolated_factor(factors[:8], curve=curve, periods=21)
+        assert found == pytest.approx(np.prod(factors[8:]))
+
+
+@pytest.mark.parametrize("name", ["mack_tests_raa", "mack_tests_taylor_ashe"])
+def test_macks_tests_on_published_triangles(oracle, name):
+    case = oracle(name)
+    rows = case["inputs"].get("cumulative") or oracle("mack_taylor_ashe")["inputs"]["cumulative"]
+    table, expected = square(rows), case["expected"]
+    period, memory = calendar_test(table), correlation_test(table)
+    found = period.statistic, period.expected, period.variance, memory.statistic, memory.variance
+    wanted = [expected[k] for k in ("z", "z_expected", "z_variance", "t", "t_variance")]
+    assert found == pytest.approx(wanted, rel=case["tolerance"])
+
+
+def test_a_calendar_period_that_stands_out_is_seen():
+    rng = np.random.default_rng(2)
+    size = 12
+    ratios = 1 + 0.8 * 0.7 ** np.arange(1, size) * rng.uniform(0.95, 1.05, (size, size - 1))
+    calm = np.cumprod(np.column_stack([np.full(size, 100.0), ratios]), axis=1)
+    period = np.add.outer(np.arange(size), np.arange(size - 1))
+    # every second calendar period pushes all factors the same way
+    pushed = 1 + (ratios - 1) * np.where(period % 2, 1.5, 0.7)
+    driven = np.cumprod(np.column_stack([np.full(size, 100.0), pushed]), axis=1)
+    beyond = np.add.outer(np.arange(size), np.arange(size)) >= size
+    calm[beyond], driven[beyond] = NAN, NAN
+    assert calendar_test(calm).p_value > 0.05
+    assert calendar_test(driven).p_value < 1e-6
+    checks = redemption_liability(driven, issued=np.full(size, 1e4)).checks
+    assert [c.status for c in checks if "calendar" in c.name] == ["warning"]
+
+
+def test_a_cohort_that_makes_up_for_the_age_before_is_seen():
+    rng = np.random.default_rng(3)
+    size = 12
+    early = rng.uniform(-0.3, 0.3, size)
+    steps = 0.8 * 0.7 ** np.arange(1, size) * (1 + np.outer(early, (-1.0) ** np.arange(size - 1)))
+    table = np.cumprod(np.column_stack([np.full(size, 100.0), 1 + steps]), axis=1)
+    table[np.add.outer(np.arange(size), np.arange(size)) >= size] = NAN
+    found = correlation_test(table)
+    assert found.statistic == pytest.approx(-1)
+    assert found.p_value < 1e-6
+
+
+def test_tests_keep_their_size_under_macks_assumptions():
+    rng = np.random.default_rng(8)
+    size, p = 8, []
+    for _ in range(300):
+        seen = simulate(rng, size)
+        seen[np.add.outer(np.arange(size), np.arange(size)) >= size] = np.nan
+        p.append((calendar_test(seen).p_value, correlation_test(seen).p_value))
+    rates = np.mean(np.array(p) < 0.05, axis=0)
+    assert rates == pytest.approx([0.07, 0.05], abs=0.05)
+
+
+def test_a_tail_ends_where_points_lapse():
+    plain = redemption_liability(TALL, issued=HUGE)
+    assert (plain.tail, plain.tail_factor) == (None, 1)
+    ever = redemption_liability(TALL, issued=HUGE, tail="exponential")
+    lapse = redemption_liability(TALL, issued=HUGE, tail="exponential", expires_after=7)
+    assert plain.points.value < lapse.points.value < ever.points.value
+    assert ever.breakage.value < plain.breakage.value
+    assert lapse.tail_factor == pytest.approx(
+        extrapolated_factor(np.array(plain.factors), curve="exponential", periods=2)
+    )
+    assert "never be redeemed" in ever.verdict()
+    assert "within 7 periods" in lapse.verdict()
+    assert {c.status for c in ever.checks if "older than" in c.name} == {"warning"}
+    # a cap that was seen needs no tail
+    capped = redemption_liability(TALL, issued=HUGE, tail="exponential", expires_after=5)
+    assert capped.points == redemption_liability(TALL, issued=HUGE, expires_after=5).points
+
+
+def test_longer_expiry_rules_need_a_curve():
+    rules = expiry_what_if(TALL, issued=HUGE, expires_after=[3, 5, 8, 12], tail="exponential").policies
+    assert rules["redemption"].is_monotonic_increasing
+    assert rules["redemption"].diff()[1:].min() > 0
+    with pytest.raises(ArgumentError, match="a tail carries longer"):
+        expiry_what_if(TALL, issued=HUGE, expires_after=[8])
+    with pytest.raises(ArgumentError, match="cannot tell rules apart"):
+        expiry_what_if(TALL, issued=HUGE, expires_after=[3], tail=1.1)
+
+
+def test_a_given_tail_takes_its_error():
+    wide, sure = (
+        redemption_liability(TALL, issued=HUGE, tail=1.05, tail_error=e).standard_error for e in (0.05, 0.0)
+    )
+    assert wide > sure
+    assert (
+        redemption_liability(TALL, issued=HUGE, tail=1.0).points
+        == redemption_liability(TALL, issued=HUGE).points
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tail": 0.9}, "number from 1"),
+        ({"tail": "weibull"}, "'exponential' or 'inverse-power'"),
+        ({"tail": True}, "'exponential'"),
+        ({"tail": "exponential", "tail_error": 0.1}, "a curve brings its own"),
+        ({"tail": 1.1, "tail_error": -1}, "from 0"),
+        ({"tail": "exponential", "tail_periods": 0}, "whole number"),
+    ],
+)
+def test_bad_tails_are_refused(options, said):
+    with pytest.raises(ArgumentError, match=said):
+        redemption_liability(TALL, issued=HUGE, **options)
+
+
+def test_redemptions_that_do_not_slow_down_have_no_tail():
+    growing = np.cumprod([[10, 1.1, 1.2, 1.3, 1.4, 1.5]] * 7, axis=1) * np.arange(1, 8)[:, None]
+    growing[np.add.outer(np.arange(7), np.arange(6)) >= 7] = NAN
+    with pytest.raises(DesignError, match="do not slow down"):
+        redemption_liability(growing, issued=np.full(7, 1e5), tail="exponential")
+    with pytest.raises(DesignError, match="cannot carry a tail"):
+        redemption_liability([[10, 20, 22, 22], *SMALL[1:]], issued=ISSUED, tail="exponential")
+
+
+def tail_coverage(replicates, seed, tail):
+    """Return how often the interval holds what 25 ages redeem, seen up to age 9; factors fall by 45% an age."""
+    rng = np.random.default_rng(seed)
+    size, ages = 10, np.arange(1, 26)
+    factors, spread = 1 + 1.1 * 0.55**ages, 200 * 0.6**ages
+    hits = 0
+    for _ in range(replicates):
+        full = np.empty((size, len(ages) + 1))
+        full[:, 0] = rng.uniform(8_000, 12_000, size)
+        for k, (f, s) in enumerate(zip(factors, spread, strict=True)):
+            mean, variance = (f - 1) * full[:, k], s * full[:, k]
+            full[:, k + 1] = full[:, k] + rng.gamma(mean**2 / variance, variance / mean)
+        seen = full[:, :size].copy()
+        seen[np.add.outer(np.arange(size), np.arange(size)) >= size] = np.nan
+        found = redemption_liability(seen, issued=np.full(size, 1e9), tail=tail).points
+        truth = full[:, -1].sum() - np.nanmax(seen, axis=1).sum()
+        hits += found.low <= truth <= found.high
+    return hits / replicates
+
+
+@pytest.mark.slow
+def test_coverage_with_a_tail_hangs_on_its_curve():
+    """At 2,000 replicates 90.6% with the right curve (a given factor: 93.6%, no tail: 91.7%); the wrong one: 57.1%."""
+    right, wrong = (tail_coverage(2000, 3, curve) for curve in ("exponential", "inverse-power"))
+    assert right == pytest.approx(0.906, abs=0.02)
+    assert wrong < 0.75
+
+
+def test_coverage_with_a_tail_in_a_few_replicates():
+    assert tail_coverage(80, 4, "exponential") > 0.8
 
 
 def ledger():

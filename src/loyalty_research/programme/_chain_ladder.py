@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from loyalty_research.errors import DesignError
+from loyalty_research.programme._tail import tail_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from loyalty_research.programme._tail import Tail
 
     Floats = NDArray[np.float64]
 
@@ -22,9 +25,9 @@ class ChainLadder:
     """A completed triangle.
 
     Attributes:
-        factors: Development factors, one per step between columns.
+        factors: Development factors, one per step between columns, and the tail's last where there is one.
         variances: Mack's sigma squared, one per step.
-        completed: The triangle with its projections.
+        completed: The triangle with its projections; a column more with a tail.
         outstanding: Last column less what each row has reached.
         standard_errors: Mack's standard error of each row's ``outstanding``.
         total: Sum of ``outstanding``.
@@ -58,12 +61,13 @@ def _step(triangle: Floats, column: int) -> tuple[float, float, int, float]:
     return factor, spread, count, volume
 
 
-def chain_ladder(triangle: Any) -> ChainLadder:
+def chain_ladder(triangle: Any, *, tail: Tail | None = None) -> ChainLadder:
     """Complete a cumulative triangle.
 
     Args:
         triangle: Cohorts by ages, cumulative; NaN where not yet seen, so each row is a run of
             figures and then NaN.
+        tail: How to go on after the last age; nothing is expected there when None.
 
     Raises:
         DesignError: When the triangle is no such thing, is too short for an error, or a cohort has
@@ -76,7 +80,8 @@ def chain_ladder(triangle: Any) -> ChainLadder:
         [0.0, 1.23, 2.35, 14.04]
 
     References:
-        Mack (1993), ASTIN Bulletin 23, 213-225: theorem 3 and its corollary, pages 219-220.
+        Mack (1993), ASTIN Bulletin 23, 213-225: theorem 3 and its corollary, pages 219-220; with a
+        tail, Mack (1999), ASTIN Bulletin 29, 361-366.
     """
     table = np.array(triangle, dtype=float)
     if table.ndim != 2 or min(table.shape) < 2:
@@ -108,27 +113,44 @@ def chain_ladder(triangle: Any) -> ChainLadder:
             f"{idle} cohorts have no redemption yet, so the chain ladder has nothing to multiply; count in "
             "longer periods, such as period='Q'"
         )
-    completed = table.copy()
-    for k in range(ages - 1):
-        ahead = ~seen[:, k + 1]
-        completed[ahead, k + 1] = completed[ahead, k] * factors[k]
-    errors, total_error = _errors(completed, reached, variances / factors**2, volumes)
+    errors_of_factors = np.sqrt(variances / volumes)
+    if tail is not None:
+        factor, variance, error = tail_step(factors, np.sqrt(variances), errors_of_factors, tail)
+        factors, variances = np.append(factors, factor), np.append(variances, variance)
+        errors_of_factors = np.append(errors_of_factors, error)
+    completed = _completed(table, seen, factors)
+    errors, total_error = _errors(
+        completed, reached, variances / factors**2, (errors_of_factors / factors) ** 2
+    )
     outstanding = completed[:, -1] - latest
     return ChainLadder(
         factors, variances, completed, outstanding, errors, float(outstanding.sum()), total_error
     )
 
 
-def _errors(completed: Floats, reached: Any, relative: Floats, volumes: Floats) -> tuple[Floats, float]:
-    """Return the standard errors of rows and of their total."""
-    steps = np.arange(len(relative))
+def _completed(table: Floats, seen: Any, factors: Floats) -> Floats:
+    out = np.full((len(table), len(factors) + 1), np.nan)
+    out[:, : table.shape[1]] = table
+    for k, factor in enumerate(factors):
+        ahead = ~seen[:, k + 1] if k + 1 < table.shape[1] else np.ones(len(table), dtype=bool)
+        out[ahead, k + 1] = out[ahead, k] * factor
+    return out
+
+
+def _errors(completed: Floats, reached: Any, process: Floats, parameter: Floats) -> tuple[Floats, float]:
+    """Return the standard errors of rows and of their total.
+
+    ``process`` is sigma squared, ``parameter`` the squared error of the factor, both over the squared
+    factor, one per step.
+    """
+    steps = np.arange(len(process))
     ahead = steps[None, :] >= reached[:, None]
     ultimate = completed[:, -1]
-    with np.errstate(divide="ignore"):
-        own = np.where(ahead, relative * (1 / completed[:, :-1] + 1 / volumes), 0.0)
-    squares = ultimate**2 * own.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own = np.where(ahead, process / completed[:, :-1] + parameter, 0.0)
+        squares = np.where(ultimate > 0, ultimate**2 * own.sum(axis=1), 0.0)
     # two rows share the error of every factor that both still need
-    shared = (ahead[:, None, :] & ahead[None, :, :]) @ (relative / volumes)
+    shared = (ahead[:, None, :] & ahead[None, :, :]) @ parameter
     cross = np.outer(ultimate, ultimate) * shared
     np.fill_diagonal(cross, 0.0)
     return np.sqrt(squares), float(np.sqrt(squares.sum() + cross.sum()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,14 @@ from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, messages, number, percent
 from loyalty_research.programme._chain_ladder import chain_ladder, lognormal_limits
-from loyalty_research.programme.ledger import EPOCH, PointsLedger
+from loyalty_research.programme._mack_checks import calendar_test, correlation_test
+from loyalty_research.programme._tail import declared_tail
+from loyalty_research.programme._triangle import (
+    RedemptionTriangle,
+    as_triangle,
+    capped,
+    redemption_triangle,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from loyalty_research.programme._chain_ladder import ChainLadder
+    from loyalty_research.programme._mack_checks import TriangleTest
+    from loyalty_research.programme._tail import Tail
 
 __all__ = [
     "ExpiryWhatIf",
@@ -31,84 +40,7 @@ __all__ = [
     "redemption_triangle",
 ]
 
-PERIODS = ("M", "Q", "Y")
 METHOD = "chain ladder, Mack s.e., lognormal"
-
-
-@dataclass(frozen=True, slots=True)
-class RedemptionTriangle:
-    """Points redeemed by issue cohort and age, whole periods only.
-
-    Attributes:
-        redeemed: Cumulative points redeemed: one row per cohort (its first period as index), one
-            column per age in periods; NaN where not yet seen.
-        issued: Points issued per cohort, net of corrections.
-        held: Points still held per cohort at the end of the last whole period.
-    """
-
-    redeemed: pd.DataFrame
-    issued: pd.Series[float]
-    held: pd.Series[float]
-
-
-def _periods(days: Any, period: str) -> pd.PeriodIndex:
-    return pd.PeriodIndex(np.asarray(days, dtype=np.int64).astype("datetime64[D]"), freq=period)
-
-
-def redemption_triangle(ledger: PointsLedger, *, period: str = "M") -> RedemptionTriangle:
-    """Count redeemed points by when they were issued and how old they were.
-
-    A period that is not over on the ledger's last day is left out, since its cells would look like a
-    fall in redemptions. Points that adjustments or refunds took back count as never issued.
-
-    Args:
-        ledger: The ledger; oldest points are used first.
-        period: ``"M"``, ``"Q"`` or ``"Y"``.
-
-    Raises:
-        ArgumentError: When ``period`` is none of these.
-        DesignError: When no whole period has points.
-
-    Examples:
-        >>> from loyalty_research.programme import points_ledger
-        >>> ledger = points_ledger(pd.DataFrame({
-        ...     "customer_id": list("aaa"), "points": [100, 50, -120], "type": ["earn", "earn", "redeem"],
-        ...     "occurred_at": pd.to_datetime(["2024-01-05", "2024-02-01", "2024-02-29"])}))
-        >>> redemption_triangle(ledger).redeemed.to_numpy().tolist()
-        [[0.0, 100.0], [20.0, nan]]
-    """
-    if period not in PERIODS:
-        raise ArgumentError(f"period is one of {', '.join(PERIODS)}; got {period!r}")
-    last = pd.Period(ledger.as_of, freq=period)
-    if last.end_time.date() > ledger.as_of:
-        last -= 1
-    cut = last.end_time.date().toordinal() - EPOCH
-    lots, uses = ledger.lots, ledger.uses[ledger.uses["day"] <= cut]
-    if not (lots["issued_day"] <= cut).any():
-        raise DesignError("no points were issued in a whole period; name a shorter period")
-    scale = 10.0**-ledger.decimals
-    cohort = _periods(lots["issued_day"], period).astype("int64").to_numpy()
-    first, final = int(cohort.min()), last.ordinal
-    rows = final - first + 1
-    inside = (lots["issued_day"] <= cut).to_numpy()
-    issued = np.bincount(cohort[inside] - first, lots["units"].to_numpy()[inside], rows)
-    born = cohort[uses["lot"].to_numpy()] - first
-    units, kind = uses["units"].to_numpy(dtype=float), uses["type"].to_numpy()
-    held = issued - np.bincount(born, units, rows)
-    corrected = np.isin(kind, ["adjust", "refund"])
-    issued = issued - np.bincount(born[corrected], units[corrected], rows)
-    age = _periods(uses["day"], period).astype("int64").to_numpy() - first - born
-    redeem = kind == "redeem"
-    flat = np.bincount(born[redeem] * rows + age[redeem], units[redeem], rows * rows)
-    table = flat.reshape(rows, rows).cumsum(axis=1) * scale
-    table[np.add.outer(np.arange(rows), np.arange(rows)) >= rows] = np.nan
-    some = issued > 0
-    names = pd.period_range(end=last, periods=rows, freq=period).astype(str)[some]
-    return RedemptionTriangle(
-        pd.DataFrame(table[some], index=names).dropna(axis=1, how="all"),
-        pd.Series(issued[some] * scale, index=names),
-        pd.Series(held[some] * scale, index=names),
-    )
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,13 +50,17 @@ class RedemptionLiability(Result):
     Attributes:
         cohorts: One row per issue cohort: ``cohort, issued, redeemed, held, expected,
             standard_error, low, high`` in points.
-        factors: Development factors, age by age.
-        expected: Points still to be redeemed by the last age in the triangle.
+        factors: Development factors, age by age, the tail's last where there is one.
+        expected: Points still to be redeemed: by the last age in the triangle, or with a tail by the
+            age at which they lapse, or ever.
         standard_error: Mack's standard error of it.
         value_per_point: Money or cost per redeemed point.
         currency: Currency code, or None.
         level: Confidence level.
-        last_age: Age in periods up to which redemptions are counted.
+        last_age: Age in periods of the triangle's last column, or the cap that ends it.
+        tail: How redemptions after the last age are counted (``"exponential"``, ``"inverse-power"``
+            or ``"given"``), or None where they are not.
+        lapses_after: Periods after the one of issue in which points can be redeemed, or None.
     """
 
     title: ClassVar[str] = "Redemption liability"
@@ -137,6 +73,13 @@ class RedemptionLiability(Result):
     currency: str | None
     level: float
     last_age: int
+    tail: str | None = None
+    lapses_after: int | None = None
+
+    @property
+    def tail_factor(self) -> float:
+        """Factor after the last age; 1 without a tail."""
+        return self.factors[-1] if self.tail else 1.0
 
     @property
     def points(self) -> Estimate:
@@ -150,13 +93,13 @@ class RedemptionLiability(Result):
 
     @property
     def redemption(self) -> Estimate:
-        """Share of issued points that will have been redeemed by the last age."""
+        """Share of issued points that will have been redeemed, counted as ``expected`` is."""
         issued = float(self.cohorts["issued"].sum())
         return self._estimate(1 / issued, float(self.cohorts["redeemed"].sum()) / issued, "fraction")
 
     @property
     def breakage(self) -> Estimate:
-        """Share of issued points that are not redeemed by the last age, lapsed ones among them."""
+        """Share of issued points that are not redeemed, lapsed ones among them."""
         got = self.redemption
         return Estimate(1 - got.value, 1 - got.high, 1 - got.low, got.level, got.method, got.n, got.unit)
 
@@ -178,7 +121,11 @@ class RedemptionLiability(Result):
         return points_by_cohort(self.cohorts, ax=ax)
 
     def _rows(self) -> Iterable[Row]:
-        by = message("by age {age}", age=self.last_age)
+        by = (
+            message("by age {age}", age=self.last_age if not self.tail else self.lapses_after)
+            if not self.tail or self.lapses_after
+            else message("in all, with a tail")
+        )
         yield Row(message("points still to be redeemed"), self.points, estimand=by)
         yield Row(message("liability"), self.liability, estimand=by)
         yield Row(message("share of issued points redeemed"), self.redemption, estimand=by)
@@ -192,17 +139,26 @@ class RedemptionLiability(Result):
             )
 
     def _verdict(self) -> str:
-        held = float(self.cohorts["held"].sum())
+        fields = {
+            "age": self.lapses_after if self.tail else self.last_age,
+            "held": number(float(self.cohorts["held"].sum()), digits=0),
+            "points": number(self.expected, digits=0),
+            "interval": self.points.interval(),
+            "worth": self.liability.format(),
+            "breakage": percent(self.breakage.value),
+        }
+        if self.tail and self.lapses_after is None:
+            return message(
+                "Of {held} points held, {points} are expected to be redeemed ({interval}), worth {worth}, those "
+                "older than any seen so far among them; {breakage} of all points issued would never be redeemed. This "
+                "holds if members go on redeeming as they did.",
+                **fields,
+            )
         return message(
             "Of {held} points held, {points} are expected to be redeemed ({interval}), worth {worth}; "
             "{breakage} of all points issued would not be redeemed within {age} periods of their issue. This holds if "
             "members go on redeeming as they did.",
-            age=self.last_age,
-            held=number(held, digits=0),
-            points=number(self.expected, digits=0),
-            interval=self.points.interval(),
-            worth=self.liability.format(),
-            breakage=percent(self.breakage.value),
+            **fields,
         )
 
 
@@ -210,34 +166,6 @@ def _positive(value: float, name: str) -> float:
     if isinstance(value, bool) or not (math.isfinite(value) and value > 0):
         raise ArgumentError(f"{name} is a number above 0; got {value!r}")
     return float(value)
-
-
-def _as_triangle(source: Any, issued: Any, held: Any, period: str) -> RedemptionTriangle:
-    if isinstance(source, PointsLedger):
-        if issued is not None or held is not None:
-            raise ArgumentError("issued and held come from the ledger; give them with a triangle only")
-        return redemption_triangle(source, period=period)
-    if isinstance(source, RedemptionTriangle):
-        return source
-    table = source if isinstance(source, pd.DataFrame) else pd.DataFrame(np.array(source, dtype=float))
-    table = table.astype(float)
-    if issued is None:
-        raise ArgumentError("a triangle needs issued: the points issued per cohort, in the order of its rows")
-    given = np.array(issued, dtype=float)
-    if given.shape != (len(table),) or not np.isfinite(given).all() or (given <= 0).any():
-        raise ArgumentError(f"issued has one positive figure for each of the {len(table)} cohorts")
-    latest = np.nanmax(np.where(np.isfinite(table), table, -np.inf), axis=1)
-    left = given - latest if held is None else np.array(held, dtype=float)
-    if left.shape != given.shape or not np.isfinite(left).all() or (left < 0).any():
-        raise DesignError("more points are redeemed than issued, or held has a gap or is negative")
-    return RedemptionTriangle(table, pd.Series(given, index=table.index), pd.Series(left, index=table.index))
-
-
-def _capped(triangle: RedemptionTriangle, cap: int) -> RedemptionTriangle:
-    """Keep ages up to the cap; points beyond it are gone, whatever was held."""
-    table = triangle.redeemed.iloc[:, : cap + 1]
-    over = np.isfinite(triangle.redeemed.to_numpy()).sum(axis=1) - 1 > cap
-    return RedemptionTriangle(table, triangle.issued, triangle.held.where(~over, 0.0))
 
 
 def _whole(value: Any, name: str) -> int:
@@ -253,15 +181,19 @@ def redemption_liability(
     held: Any = None,
     period: str = "M",
     expires_after: int | None = None,
+    tail: float | str | None = None,
+    tail_error: float | None = None,
+    tail_periods: int = 100,
     value_per_point: float = 1.0,
     currency: str | None = None,
     level: float = 0.95,
 ) -> RedemptionLiability:
     """Expect future redemptions of the points out there, by chain ladder over issue cohorts.
 
-    The triangle has no tail: redemptions older than its last age are not in the figure unless points
-    lapse by then, and a check says so. Under Mack's own assumptions with eight cohorts, 95% intervals
-    held the truth in 92.4% of 2,000 simulated triangles: with few cohorts they are a little short.
+    Without a tail, redemptions older than the triangle's last age are not in the figure unless points
+    lapse by then, and a check says so. A curve carries them on by assumption, which no data test. Under
+    Mack's own assumptions with eight cohorts, 95% intervals held the truth in 92.4% of 2,000 simulated
+    triangles; with ten cohorts and a tail of the right curve in 90.6%, of the wrong one in 57.1%.
 
     Args:
         source: A :class:`PointsLedger`, a :class:`RedemptionTriangle`, or cohorts by ages of
@@ -270,6 +202,11 @@ def redemption_liability(
         held: Points still held per cohort; for a frame or array, by default issued less redeemed.
         period: ``"M"``, ``"Q"`` or ``"Y"``; for a ledger.
         expires_after: Periods after the one of issue in which points can still be redeemed.
+        tail: Redemptions after the last age: ``"exponential"`` (what factors add falls by a constant
+            share) or ``"inverse-power"`` (as a power of age, a longer tail), a factor from 1, or
+            None. A curve ends where points lapse.
+        tail_error: Standard error of a given factor; extrapolated like that of a curve when None.
+        tail_periods: Periods over which a curve is carried on where points do not lapse.
         value_per_point: Money per redeemed point.
         currency: Currency code of that value.
         level: Confidence level.
@@ -292,11 +229,13 @@ def redemption_liability(
         (17.62, 0.383)
 
     References:
-        Mack (1993), ASTIN Bulletin 23, 213-225.
+        Mack (1993), ASTIN Bulletin 23, 213-225; Mack (1994), Casualty Actuarial Society Forum, Spring
+        1994 (checks); Mack (1999), ASTIN Bulletin 29, 361-366 (tail).
     """
     check_level(level)
     value = _positive(value_per_point, "value_per_point")
-    triangle = _as_triangle(source, issued, held, period)
+    declared = declared_tail(tail, error=tail_error, periods=tail_periods)
+    triangle = as_triangle(source, issued, held, period)
     if expires_after is not None:
         cap = _whole(expires_after, "expires_after")
         whole = triangle.redeemed.to_numpy()
@@ -306,17 +245,27 @@ def redemption_liability(
                 f"{late:,.2f} points were redeemed later than {cap} periods after their issue, so they did not "
                 "expire then; name the rule that held"
             )
-        triangle = _capped(triangle, cap)
-    return _liability(triangle, expires_after, value, currency, level)
+    return _liability(triangle, expires_after, declared, value, currency, level)
 
 
 def _liability(
-    triangle: RedemptionTriangle, cap: int | None, value: float, currency: str | None, level: float
+    triangle: RedemptionTriangle,
+    cap: int | None,
+    tail: Tail | None,
+    value: float,
+    currency: str | None,
+    level: float,
 ) -> RedemptionLiability:
     from scipy.special import ndtri
 
+    last = triangle.redeemed.shape[1] - 1
+    if cap is not None and cap <= last:
+        # whoever has seen the cap is past the tail
+        triangle, tail = capped(triangle, cap), None
+    elif cap is not None and tail is not None:
+        tail = replace(tail, periods=cap - last)
     table = triangle.redeemed.to_numpy()
-    fit = chain_ladder(table)
+    fit = chain_ladder(table, tail=tail)
     z = float(ndtri(0.5 + level / 2))
     limits = [lognormal_limits(v, s, z) for v, s in zip(fit.outstanding, fit.standard_errors, strict=True)]
     cohorts = pd.DataFrame(
@@ -340,11 +289,48 @@ def _liability(
         currency=currency,
         level=level,
         last_age=table.shape[1] - 1,
-        checks=_checks(cohorts, fit, cap, table.shape[1] - 1),
+        tail=None if tail is None else tail.method,
+        lapses_after=cap,
+        checks=(
+            *_checks(cohorts, fit, cap, table.shape[1] - 1, tail),
+            _test_check(
+                message("No calendar period stands out (Mack's test)"),
+                calendar_test(table),
+                message(
+                    "A calendar period in which most cohorts redeem more, or less, than usual is carried forward as "
+                    "if it were their age."
+                ),
+            ),
+            _test_check(
+                message("Redemption at one age does not hang on the age before (Mack's test)"),
+                correlation_test(table),
+                message(
+                    "Cohorts that redeem early redeem less later, or more, which the chain ladder leaves out."
+                ),
+            ),
+        ),
     )
 
 
-def _checks(cohorts: pd.DataFrame, fit: ChainLadder, cap: int | None, last_age: int) -> tuple[Check, ...]:
+def _test_check(name: str, found: TriangleTest, means: str) -> Check:
+    """Turn a test of an assumption into a check; it warns and is no gate."""
+    if not found.variance > 0:
+        return Check(name, "not measurable", message("The triangle is too small for this test."))
+    detail = message(
+        "{seen} where {expected} is expected, give or take {spread} (p = {p}).",
+        seen=number(found.statistic, digits=2),
+        expected=number(found.expected, digits=2),
+        spread=number(math.sqrt(found.variance), digits=2),
+        p=number(found.p_value, digits=3),
+    )
+    if found.p_value >= 0.05:
+        return Check(name, "passed", detail, p_value=found.p_value)
+    return Check(name, "warning", f"{detail} {means}", p_value=found.p_value)
+
+
+def _checks(
+    cohorts: pd.DataFrame, fit: ChainLadder, cap: int | None, last_age: int, tail: Tail | None
+) -> tuple[Check, ...]:
     held = float(cohorts["held"].sum())
     over = int((cohorts["expected"] > cohorts["held"] * (1 + 1e-9)).sum())
     beyond = fit.total > held * (1 + 1e-9)
@@ -366,21 +352,47 @@ def _checks(cohorts: pd.DataFrame, fit: ChainLadder, cap: int | None, last_age: 
         else message("No cohort is projected to redeem more than it holds."),
         gate=True,
     )
-    tail = cap is None or cap > last_age
-    return (
-        bound,
-        Check(
-            message("Redemptions older than the triangle"),
-            "warning" if tail else "passed",
+    return bound, _tail_check(fit, cap, last_age, tail)
+
+
+def _tail_check(fit: ChainLadder, cap: int | None, last_age: int, tail: Tail | None) -> Check:
+    """Say how redemptions after the last age are counted."""
+    name = message("Redemptions older than the triangle")
+    if tail is not None:
+        # the tail's part of what is still to come
+        part = float((fit.completed[:, -1] - fit.completed[:, -2]).sum())
+        share = part / fit.total if fit.total > 0 else 0.0
+        fields = {
+            "factor": number(float(fit.factors[-1]), digits=4),
+            "age": last_age,
+            "share": percent(share),
+            "curve": tail.method,
+        }
+        return Check(
+            name,
+            "warning",
             message(
-                "The oldest cohort is {age} periods old; what is redeemed later is not in the figure.",
-                age=last_age,
+                "After age {age} a factor of {factor} was named, which makes {share} of what is expected; no data test it.",
+                **fields,
             )
-            if tail
+            if tail.method == "given"
             else message(
-                "Points lapse {age} periods after their issue, and the triangle reaches that far.",
-                age=last_age,
+                "After age {age} an {curve} curve is carried on to a factor of {factor}, which makes {share} of what is "
+                "expected; no data test it.",
+                **fields,
             ),
+        )
+    if cap is None or cap > last_age:
+        detail = message(
+            "The oldest cohort is {age} periods old; what is redeemed later is not in the figure.",
+            age=last_age,
+        )
+        return Check(name, "warning", detail)
+    return Check(
+        name,
+        "passed",
+        message(
+            "Points lapse {age} periods after their issue, and the triangle reaches that far.", age=last_age
         ),
     )
 
@@ -440,6 +452,7 @@ def expiry_what_if(
     issued: Any = None,
     held: Any = None,
     period: str = "M",
+    tail: float | str | None = None,
     value_per_point: float = 1.0,
     currency: str | None = None,
     level: float = 0.95,
@@ -451,16 +464,19 @@ def expiry_what_if(
 
     Args:
         source: As for :func:`redemption_liability`.
-        expires_after: Rules to compare: periods after the one of issue, within what the triangle saw.
+        expires_after: Rules to compare: periods after the one of issue. Rules longer than the triangle
+            need a curve as ``tail``.
         issued: As for :func:`redemption_liability`.
         held: As for :func:`redemption_liability`.
         period: As for :func:`redemption_liability`.
+        tail: ``"exponential"``, ``"inverse-power"`` or None, as for :func:`redemption_liability`.
         value_per_point: Money per redeemed point.
         currency: Currency code of that value.
         level: Confidence level.
 
     Raises:
-        ArgumentError: When a rule lies beyond the triangle's last age, or an option is out of range.
+        ArgumentError: When a rule lies beyond the triangle's last age without a curve to carry it
+            there, or an option is out of range.
         DesignError: As for :func:`redemption_liability`.
 
     Examples:
@@ -474,15 +490,19 @@ def expiry_what_if(
     check_level(level)
     value = _positive(value_per_point, "value_per_point")
     caps = sorted({_whole(k, "expires_after") for k in expires_after})
-    triangle = _as_triangle(source, issued, held, period)
+    declared = declared_tail(tail)
+    if declared is not None and declared.method == "given":
+        raise ArgumentError("one given factor cannot tell rules apart; tail is a curve here")
+    triangle = as_triangle(source, issued, held, period)
     last = triangle.redeemed.shape[1] - 1
-    if not caps or caps[-1] > last:
+    if not caps or (caps[-1] > last and declared is None):
         raise ArgumentError(
-            f"expires_after names rules of 1 to {last} periods: older redemptions were never seen"
+            f"expires_after names rules of 1 to {last} periods: older redemptions were never seen; a tail carries "
+            "longer rules on"
         )
     rows = []
     for cap in caps:
-        found = _liability(_capped(triangle, cap), cap, value, currency, level)
+        found = _liability(triangle, cap, declared, value, currency, level)
         row: dict[str, Any] = {"expires_after": cap}
         for name in ("redemption", "breakage", "liability"):
             estimate: Estimate = getattr(found, name)
