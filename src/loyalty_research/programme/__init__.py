@@ -108,6 +108,7 @@ from loyalty_research.programme.segments import (
     purchase_cycles,
     rfm_segments,
 )
+from loyalty_research.programme.service import ServiceLevel, service_level
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -166,6 +167,7 @@ __all__ = [
     "SegmentOverlap",
     "SegmentSizes",
     "SegmentStability",
+    "ServiceLevel",
     "SpendByAge",
     "SunsetTest",
     "TierMigration",
@@ -222,6 +224,7 @@ __all__ = [
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
+    "service_level",
     "spend_by_age",
     "sunset_policy_test",
     "tier_migration",
