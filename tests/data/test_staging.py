@@ -333,3 +333,15 @@ def money(value) -> Dataset:
 def test_what_is_no_money_is_an_error(value):
     with pytest.raises(ContractError, match=r"amount: (not_a_decimal|null_required)"):
         money(value)
+
+
+def test_rows_stand_in_the_order_of_their_file(project):
+    n = 300_000  # more than one row group, so that several threads read
+    made = pd.DataFrame({"arm": np.where(np.arange(n) % 3, "a", "b"), "place": np.arange(n)})
+    made.to_parquet(project.root / "units.parquet", index=False)
+    project.define("mine:\n  engine: {threads: 4}\n  tables: {units: {from: units.parquet}}\n")
+    for source in (
+        open_dataset("mine"),
+        Dataset.from_frames("m", {"units": made}, description="x", kind="user"),
+    ):
+        np.testing.assert_array_equal(source.frame("units")["place"], np.arange(n))

@@ -173,7 +173,9 @@ def load_frames(name: str, frames: Mapping[str, Any], *, zone: str, currency: st
             str(row[0]): str(row[1]) for row in described if not str(row[0]).startswith("__index_level_")
         }
         listed = ", ".join(quote(column) for column in types)
-        raw = Raw(f"SELECT {listed}, 0 AS {FILE}, rowid AS {ROW} FROM {quote(raw_name)}", types)
+        raw = Raw(
+            f"SELECT {listed}, 0 AS {FILE}, rowid AS {ROW} FROM {quote(raw_name)}", types, in_order=True
+        )
         part = Part(origin="frame")
         loaded.policies[table] = TableDefinition(table, (part,))
         try:

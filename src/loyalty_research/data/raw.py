@@ -50,6 +50,7 @@ class Raw:
         options: How the file was read, which finding its lines again needs.
         malformed: Lines that are no rows.
         positional: Whether ``__row`` is the row's place in the source.
+        in_order: Whether a plain scan gives the rows in the order of ``__file`` and ``__row``.
     """
 
     sql: str
@@ -59,6 +60,7 @@ class Raw:
     options: Mapping[str, Any] = field(default_factory=dict)
     malformed: list[Malformed] = field(default_factory=list)
     positional: bool = True
+    in_order: bool = False
 
 
 def literal(value: object) -> str:

@@ -183,7 +183,7 @@ def read_parquet(connection: duckdb.DuckDBPyConnection, files: Sequence[Path], w
         f"SELECT {names}, {number} AS {FILE}, file_row_number AS {ROW} "
         f"FROM read_parquet([{listed}], file_row_number = true, union_by_name = true)"
     )
-    return Raw(sql, first, list(files))
+    return Raw(sql, first, list(files), in_order=len(files) == 1)
 
 
 def _corrupt(path: Path, where: str, error: Exception) -> ContractError:

@@ -273,6 +273,11 @@ def _summed(name: str, spec: object) -> str:
     return f"min({quote(name)})"
 
 
+def _in_order(parts: Sequence[tuple[Part, Raw]], group_by: str) -> bool:
+    """Whether DuckDB writes the rows in the order of their places without being told to."""
+    return not group_by and len(parts) == 1 and parts[0][1].in_order
+
+
 def stage(
     connection: duckdb.DuckDBPyConnection,
     table_name: str,
@@ -322,10 +327,9 @@ def stage(
     if group_by:
         query = _group(query, table, group_by, list(names), extras, where)
     staged = f"staged_{table_name}"
-    # one order of rows for every run, whatever the threads did
-    connection.execute(
-        f"CREATE TABLE {quote(staged)} AS SELECT * FROM ({query}) ORDER BY {PART}, {FILE}, {ROW}"
-    )
+    # one order of rows for every run, whatever the threads did; a scan that keeps it needs no sorting
+    order = "" if _in_order(parts, group_by) else f" ORDER BY {PART}, {FILE}, {ROW}"
+    connection.execute(f"CREATE TABLE {quote(staged)} AS SELECT * FROM ({query}){order}")
     described = [str(row[0]) for row in connection.execute(f"DESCRIBE {quote(staged)}").fetchall()]
     found = [name for name in described if not name.startswith("__")]
     count = int(connection.execute(f"SELECT count(*) FROM {quote(staged)}").fetchall()[0][0])
