@@ -122,6 +122,7 @@ def test_paid_membership_by_hand():
     earned = plan.earn(table(["2023-01-01", "2023-12-31", "2024-01-01", "2024-03-01"], [50.0] * 4))
     assert earned["value"].tolist() == [-12, 8, -12, 8]  # the fee falls due again after 365 days
     assert earned["cost"].tolist() == [-18, 2, -18, 2]
+    assert plan.fees(table(["2023-01-01", "2023-12-31", "2024-01-01"], [50.0] * 3)) == 40
 
 
 def test_the_fee_pays_from_the_orders_named():

@@ -181,12 +181,14 @@ class Mechanism:
     def _earn(self, book: Book) -> Earned:
         raise TypeError(f"{type(self).__name__} has no rule for {book.customers:,} customers")
 
-    def earn(self, transactions: Any) -> pd.DataFrame:
+    def earn(self, transactions: Any, *, redeemed: float = 1.0) -> pd.DataFrame:
         """Apply the rules to a table of transactions, in the order of time.
 
         Args:
             transactions: ``customer_id``, ``transacted_at`` (or ``transacted_date``), ``amount``;
                 optionally ``type``, ``currency``, ``partner_id``. Any frame that narwhals knows.
+            redeemed: Share of rewards due that customers take; fees and the bonus on loaded money
+                count in full whatever it is.
 
         Returns:
             One row per transaction, with its index: ``earned`` (points, stamps or plays), ``value``
@@ -195,11 +197,12 @@ class Mechanism:
 
         Raises:
             ContractError: When a column is missing or unusable, or there are several currencies.
-            ArgumentError: When the rules lack a figure that is needed.
+            ArgumentError: When the rules lack a figure that is needed, or ``redeemed`` is no fraction.
         """
+        fraction("redeemed", redeemed)
         book = read_book(transactions, partner=self.needs_partner)
         earned = self._earn(book)
-        value, cost = earned.total()
+        value, cost = earned.total(redeemed=redeemed)
         columns = {"earned": earned.units, "value": value, "cost": cost}
         out = {name: np.zeros(len(book.index)) for name in columns}
         for name, values in columns.items():

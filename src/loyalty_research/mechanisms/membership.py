@@ -150,6 +150,17 @@ class PaidMembership(Mechanism):
         cost = value if self.order_cost is None else np.full(len(value), self.order_cost)
         return Earned(_none(book), value, cost, sure=-fee)
 
+    def fees(self, transactions: Any) -> float:
+        """Return the fees that customers pay on a table of transactions, in money.
+
+        Args:
+            transactions: As for :meth:`earn`.
+
+        Raises:
+            ContractError: When the table is unusable.
+        """
+        return self.fee * float(_renewals(read_book(transactions), self.period_days).sum())
+
     def _owed(self, book: Book, day: int, redeemed: float) -> float:
         del redeemed  # a saving that is not taken with an order is gone
         paid = book.day[_renewals(book, self.period_days) == 1]

@@ -17,7 +17,7 @@ from loyalty_research.simulate._cards import stamp_cards
 from loyalty_research.simulate._points import PointsTruth, no_programme, points_programme
 from loyalty_research.simulate._population import PopulationTruth
 from loyalty_research.simulate._truth import read_truth
-from loyalty_research.simulate._year import ProgrammeYear, programme_year
+from loyalty_research.simulate._year import ProgrammeYear, programme_year, read_population
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,7 @@ __all__ = [
     "PopulationTruth",
     "ProgrammeYear",
     "programme_year",
+    "read_population",
     "simulate",
 ]
 

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from scipy import special, stats
 
+from loyalty_research.errors import ArgumentError
 from loyalty_research.simulate._points import Effects, PointsTruth, make_world
 from loyalty_research.simulate._population import (
     HORIZON,
     LAST_DAY,
     LAUNCH,
+    PopulationTruth,
     cents,
     draw_orders,
     merge_orders,
     moments,
 )
-from loyalty_research.simulate._truth import stream
+from loyalty_research.simulate._truth import read_truth, stream
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Mapping
 
     from numpy.typing import NDArray
 
     from loyalty_research.simulate._points import World
-    from loyalty_research.simulate._population import Orders, PopulationTruth
+    from loyalty_research.simulate._population import Orders
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["ProgrammeYear", "programme_year"]
+__all__ = ["ProgrammeYear", "programme_year", "read_population"]
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,33 @@ class ProgrammeYear:
     def last_day(self) -> dt.date:
         """Last day of the year."""
         return LAST_DAY
+
+
+def read_population(parameters: Mapping[str, Any] | PopulationTruth | None = None) -> PopulationTruth:
+    """Return parameters of customers, checked.
+
+    Args:
+        parameters: Those that differ from the defaults of ``PopulationTruth``, by name; a
+            ``PopulationTruth`` is checked as well; None gives the defaults.
+
+    Raises:
+        ArgumentError: When a name is unknown or a value out of its range.
+
+    Examples:
+        >>> read_population({"r": 0.5, "alpha": 60}).alpha
+        60.0
+    """
+    if parameters is None:
+        return PopulationTruth()
+    if isinstance(parameters, PopulationTruth):
+        given = {name: getattr(parameters, name) for name in PopulationTruth.__dataclass_fields__}
+    elif isinstance(parameters, Mapping):
+        given = dict(parameters)
+    else:
+        raise ArgumentError(
+            f"population must be a PopulationTruth or its parameters by name; got {parameters!r}"
+        )
+    return read_truth(PopulationTruth, "population", given)
 
 
 def programme_year(
