@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special, stats
 
 from loyalty_research.errors import ArgumentError
-from loyalty_research.simulate._points import Effects, PointsTruth, make_world
+from loyalty_research.simulate._points import PointsTruth
 from loyalty_research.simulate._population import (
     HORIZON,
     LAST_DAY,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.simulate._points import World
+    from loyalty_research.simulate._world import World
     from loyalty_research.simulate._population import Orders
 
     Floats = NDArray[np.float64]
@@ -134,15 +134,13 @@ def programme_year(
         >>> year.members, len(year.member_orders)
         (0, 0)
     """
-    shared = {name: getattr(population, name) for name in type(population).__dataclass_fields__}
-    truth = PointsTruth(**shared)
-    world = make_world(truth, Effects(hazard_ratio=hazard_ratio), customers, seed)
+    world = make_world(population, Effects(hazard_ratio=hazard_ratio), customers, seed)
     people = world.people
     here = people.gone > LAUNCH
     chance = special.expit(special.logit(join_share) + selection * people.engagement)
     joins = here & (stream(seed, "joining").random(people.size) < chance)
     own = _responses(people.size, response_cv, seed)
-    course = _respond(world, truth, joins, rate_effect * own, seed).play(
+    course = _respond(world, population, joins, rate_effect * own, seed).play(
         np.where(joins, float(LAUNCH), np.inf)
     )
     factor = np.where(course.member, np.maximum(1 + spend_effect * own[course.orders.customer], 0.0), 1.0)
@@ -152,7 +150,7 @@ def programme_year(
     return ProgrammeYear(
         spend=float(orders.amount[now].sum()),
         member_orders=_member_orders(
-            mine, _elsewhere(world, truth, joins, course.gone, partners, seed), home
+            mine, _elsewhere(world, population, joins, course.gone, partners, seed), home
         ),
         customers=int(here.sum()),
         members=int(joins.sum()),
@@ -168,7 +166,7 @@ def _responses(size: int, cv: float, seed: int) -> Floats:
     return np.asarray(stats.gamma.ppf(luck, 1 / cv**2, scale=cv**2), dtype=float)
 
 
-def _respond(world: World, truth: PointsTruth, joins: Bools, effect: Floats, seed: int) -> World:
+def _respond(world: World, truth: PopulationTruth, joins: Bools, effect: Floats, seed: int) -> World:
     """Return the world with the orders that members add, or without those that they drop."""
     base, mark = world.base, world.mark
     member = joins[base.customer] & (base.moment >= LAUNCH)
@@ -188,7 +186,7 @@ def _respond(world: World, truth: PointsTruth, joins: Bools, effect: Floats, see
 
 def _elsewhere(
     world: World,
-    truth: PointsTruth,
+    truth: PopulationTruth,
     joins: Bools,
     gone: Floats,
     partners: Mapping[str, float] | None,
