@@ -5,9 +5,8 @@ import pandas as pd
 import pytest
 
 from loyalty_research.comparison import regression_discontinuity
-from loyalty_research.comparison._density import density_jump
-from loyalty_research.comparison._local_polynomial import nearest_residuals
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
+from loyalty_research.stats.density_jump import density_jump
 
 
 def fitted(found):
@@ -61,16 +60,6 @@ def test_order_of_rows_unit_and_place_of_the_line_do_not_matter(at_a_line):
     cents = regression_discontinuity(100 * y, 100 * x, cutoff=30_000)
     assert cents.estimate.low == pytest.approx(100 * base.estimate.low, rel=1e-9)
     assert cents.bandwidth == pytest.approx(100 * base.bandwidth, rel=1e-9)
-
-
-def test_neighbours_are_the_nearest_three_with_ties():
-    rng = np.random.default_rng(5)
-    x = np.sort(rng.integers(0, 30, 60)).astype(float)
-    y = rng.normal(size=60)
-    for i, found in enumerate(nearest_residuals(x, y)):
-        away = np.abs(np.delete(x, i) - x[i])
-        near = np.delete(y, i)[away <= np.sort(away)[2]]
-        assert found == pytest.approx(np.sqrt(len(near) / (len(near) + 1)) * (y[i] - near.mean()), abs=1e-12)
 
 
 def test_clusters_of_one_are_no_clusters_and_repeated_rows_widen(at_a_line):

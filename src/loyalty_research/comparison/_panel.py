@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
-from scipy import stats
 
 from loyalty_research.errors import DesignError
 
@@ -31,7 +30,6 @@ __all__ = [
     "average",
     "cohorts_of",
     "group_time_effects",
-    "simultaneous_quantile",
 ]
 
 NEVER: Final[int] = int(np.iinfo(np.int64).max)
@@ -255,27 +253,3 @@ def average(found: GroupTimes, parts: Sequence[NDArray[np.bool_]]) -> Averages:
     levers = np.tensordot(mixing, found.levers, axes=1)
     covariance = _covariance(levers, mixing @ found.shifts + np.array(own), cohorts)
     return Averages(np.array(effects), covariance, np.array(units, dtype=np.int64))
-
-
-def simultaneous_quantile(covariance: Array, *, level: float, seed: int, draws: int = 20_000) -> float:
-    """Return the quantile that covers all averages at once: of the largest absolute normal.
-
-    Args:
-        covariance: Of the averages, shape (m, m).
-        level: Coverage of all together.
-        seed: Of the draws.
-        draws: Correlated normals drawn.
-
-    References:
-        Montiel Olea and Plagborg-Moller (2019), Journal of Applied Econometrics 34, 1-17 (sup-t
-        bands); Callaway and Sant'Anna (2021), section 4.1.
-    """
-    error = np.sqrt(np.diag(covariance))
-    used = error > 0
-    if not used.any():
-        return float(stats.norm.isf((1 - level) / 2))
-    correlation = covariance[np.ix_(used, used)] / np.outer(error[used], error[used])
-    values, vectors = np.linalg.eigh(correlation)
-    root = vectors * np.sqrt(np.clip(values, 0, None))
-    drawn = np.random.default_rng(seed).standard_normal((draws, int(used.sum())))
-    return float(np.quantile(np.abs(drawn @ root.T).max(axis=1), level))

@@ -7,22 +7,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
-from scipy import stats
 
-from loyalty_research.comparison._density import density_jump
-from loyalty_research.comparison._local_polynomial import (
-    KERNELS,
-    Side,
-    jump,
-    mse_bandwidths,
-    nearest_residuals,
-    summed,
-)
 from loyalty_research.comparison.result import change, change_interval
-from loyalty_research.comparison.weighting import need_clusters
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
-from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
+from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, number
+from loyalty_research.stats.density_jump import density_jump
+from loyalty_research.stats.line_jump import LEAST, Lined, fit_line_jump, need_clusters_beside
+from loyalty_research.stats.local_polynomial import KERNELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,7 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from numpy.typing import ArrayLike, NDArray
 
-    from loyalty_research.comparison._local_polynomial import Jump, Kernel
+    from loyalty_research.estimates import Estimate
+    from loyalty_research.stats.line_jump import LineFit
+    from loyalty_research.stats.local_polynomial import Kernel
 
     Array = NDArray[np.float64]
 
@@ -39,90 +33,13 @@ __all__ = ["AT_THE_LINE", "Discontinuity", "regression_discontinuity"]
 AT_THE_LINE = "LATE at the line"
 """Estimand of a discontinuity: the effect on those who are right at the line."""
 
-METHOD = "local linear, bias-corrected robust"
 _ALPHA = 0.001
-_LEAST = 20
 _COARSE = 0.2
 
 
 def line_text(cutoff: float) -> str:
     """Return where a line is, without decimals that say nothing."""
     return number(cutoff, digits=0 if float(cutoff).is_integer() else None)
-
-
-@dataclass(frozen=True, slots=True)
-class _Lined:
-    """Units sorted by their distance from the line."""
-
-    x: Array
-    y: Array
-    clusters: NDArray[np.int64] | None
-
-    def part(self, keep: NDArray[np.bool_]) -> _Lined:
-        """Return the units for which ``keep`` holds."""
-        return _Lined(self.x[keep], self.y[keep], None if self.clusters is None else self.clusters[keep])
-
-    def moved(self, line: float) -> _Lined:
-        """Return the same units measured from another line."""
-        return _Lined(self.x - line, self.y, self.clusters)
-
-
-@dataclass(frozen=True, slots=True)
-class _Fit:
-    """A jump with the bandwidths it was estimated at."""
-
-    jump: Jump
-    bandwidth: float
-    bias_bandwidth: float
-
-    def estimate(self, level: float, n: int, unit: str | None) -> Estimate:
-        """Return the bias-corrected jump with its robust interval."""
-        value, error = self.jump.corrected, self.jump.robust_error
-        half = float(stats.norm.isf((1 - level) / 2)) * error
-        p_value = float(2 * stats.norm.sf(abs(value) / error)) if error > 0 else math.nan
-        return Estimate(value, value - half, value + half, level, METHOD, n, unit, p_value)
-
-
-def _need_clusters(units: _Lined, used: NDArray[np.bool_]) -> None:
-    """Refuse a side of the line whose units that count are all of one cluster."""
-    sides = {"units below the line": (units.x < 0) & used, "units above it": (units.x >= 0) & used}
-    need_clusters(units.clusters, {words: rows for words, rows in sides.items() if rows.any()}, "cluster")
-
-
-def _fit(units: _Lined, *, kernel: Kernel, bandwidth: float | None) -> _Fit:
-    """Estimate the jump at zero."""
-    below = units.x < 0
-    if min(int(below.sum()), int((~below).sum())) < _LEAST:
-        raise DesignError(
-            f"{int(below.sum()):,} units below the line and {int((~below).sum()):,} at or above it: at least {_LEAST} "
-            "are needed on either side"
-        )
-    residuals = np.empty(len(units.x))
-    sides = []
-    for rows in (below, ~below):
-        residuals[rows] = nearest_residuals(units.x[rows], units.y[rows])
-        codes = None if units.clusters is None else units.clusters[rows]
-        sides.append(_side(units.x[rows], units.y[rows], residuals[rows], codes))
-    if bandwidth is None:
-        h, b = mse_bandwidths(sides[0], sides[1], order=1, derivative=0, kernel=kernel, spread=units.x)
-        if not math.isfinite(h):
-            raise DesignError("the outcome does not vary around the line: there is nothing to estimate")
-    else:
-        h = b = bandwidth
-
-    def joint(under: Array, over: Array) -> float:
-        weights = np.concatenate([-under, over])
-        _need_clusters(units, weights != 0)
-        return summed(weights * residuals, units.clusters)
-
-    found = jump(sides[0], sides[1], order=1, bandwidth=h, bias_bandwidth=b, kernel=kernel, joint=joint)
-    if not found.robust_error > 0:
-        raise DesignError("the outcome does not vary around the line: there is nothing to estimate")
-    return _Fit(found, h, b)
-
-
-def _side(x: Array, y: Array, residuals: Array, clusters: NDArray[np.int64] | None) -> Side:
-    return Side(x, y, lambda weights: summed(weights * residuals, clusters))
 
 
 @dataclass(frozen=True, repr=False)
@@ -309,10 +226,10 @@ def regression_discontinuity(
         raise ArgumentError(f"cutoff must be a number; got {cutoff!r}")
     codes = _coded(cluster, len(x))
     order = np.argsort(x, kind="stable")
-    everyone = _Lined(x[order] - cutoff, y[order], None if codes is None else codes[order])
+    everyone = Lined(x[order] - cutoff, y[order], None if codes is None else codes[order])
     units = everyone.part(np.abs(everyone.x) >= donut) if donut else everyone
-    _need_clusters(units, np.ones(len(units.x), dtype=bool))
-    fit = _fit(units, kernel=kernel, bandwidth=bandwidth)
+    need_clusters_beside(units, np.ones(len(units.x), dtype=bool))
+    fit = fit_line_jump(units, kernel=kernel, bandwidth=bandwidth)
     estimate = fit.estimate(level, sum(fit.jump.used), unit)
     return Discontinuity(
         metric=metric,
@@ -370,13 +287,13 @@ def _coarse_check(x: Array, bandwidth: float) -> Check:
 
 
 def _sensitivity_checks(
-    units: _Lined, fit: _Fit, estimate: Estimate, kernel: Kernel, donut: float
+    units: Lined, fit: LineFit, estimate: Estimate, kernel: Kernel, donut: float
 ) -> tuple[Check, ...]:
     """Run it again at half and twice the bandwidth, and without those nearest to the line."""
     said, outside = [], False
     for factor in (0.5, 2.0):
         try:
-            again = _fit(units, kernel=kernel, bandwidth=factor * fit.bandwidth)
+            again = fit_line_jump(units, kernel=kernel, bandwidth=factor * fit.bandwidth)
         except DesignError:
             continue
         other = again.estimate(estimate.level, sum(again.jump.used), estimate.unit)
@@ -392,7 +309,7 @@ def _sensitivity_checks(
     if not donut:
         hole = fit.bandwidth / 10
         try:
-            again = _fit(units.part(np.abs(units.x) >= hole), kernel=kernel, bandwidth=fit.bandwidth)
+            again = fit_line_jump(units.part(np.abs(units.x) >= hole), kernel=kernel, bandwidth=fit.bandwidth)
         except DesignError as problem:
             return (*out, Check(message("without those nearest to the line"), "not measurable", str(problem)))
         other = again.estimate(estimate.level, sum(again.jump.used), estimate.unit)
@@ -409,7 +326,7 @@ def _sensitivity_checks(
     return tuple(out)
 
 
-def _placebo_check(units: _Lined, kernel: Kernel, level: float) -> Check:
+def _placebo_check(units: Lined, kernel: Kernel, level: float) -> Check:
     """Look for jumps at lines that decide nothing: the middle of either side."""
     name = message("no jump at lines that decide nothing")
     said, worst = [], 1.0
@@ -417,7 +334,7 @@ def _placebo_check(units: _Lined, kernel: Kernel, level: float) -> Check:
         side = units.part(rows)
         line = float(np.median(side.x))
         try:
-            fit = _fit(side.moved(line), kernel=kernel, bandwidth=None)
+            fit = fit_line_jump(side.moved(line), kernel=kernel, bandwidth=None)
         except DesignError:
             continue
         found = fit.estimate(level, sum(fit.jump.used), None)
@@ -436,12 +353,12 @@ def _placebo_check(units: _Lined, kernel: Kernel, level: float) -> Check:
     return Check(name, "warning" if worst < (1 - level) / 2 else "passed", "; ".join(said), p_value=worst)
 
 
-def _binned(units: _Lined, cutoff: float) -> tuple[Array, Array, Array]:
+def _binned(units: Lined, cutoff: float) -> tuple[Array, Array, Array]:
     """Return middle, mean and size of about twenty bins of equal size on either side."""
     middle, mean, size = [], [], []
     for rows in (units.x < 0, units.x >= 0):
         x, y = units.x[rows], units.y[rows]
-        for part in np.array_split(np.arange(len(x)), max(min(20, len(x) // _LEAST), 1)):
+        for part in np.array_split(np.arange(len(x)), max(min(20, len(x) // LEAST), 1)):
             middle.append(float(x[part].mean()) + cutoff)
             mean.append(float(y[part].mean()))
             size.append(float(len(part)))

@@ -14,7 +14,6 @@ from loyalty_research.comparison._panel import (
     average,
     cohorts_of,
     group_time_effects,
-    simultaneous_quantile,
 )
 from loyalty_research.comparison.metrics import Mean, Proportion
 from loyalty_research.comparison.result import (
@@ -25,10 +24,11 @@ from loyalty_research.comparison.result import (
     change_interval,
     slug,
 )
-from loyalty_research.comparison.weighting import need_clusters
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
+from loyalty_research.stats.line_jump import need_clusters
+from loyalty_research.stats.simultaneous import joint_test, simultaneous_quantile
 from loyalty_research.summaries._frames import as_lazy
 
 if TYPE_CHECKING:
@@ -433,9 +433,7 @@ def _trend_check(leads: Integers, averages: Averages, anticipation: int) -> Chec
             gate=True,
         )
     effect, covariance = averages.effect[before], averages.covariance[np.ix_(before, before)]
-    rank = int(np.linalg.matrix_rank(covariance, hermitian=True))
-    statistic = float(effect @ np.linalg.pinv(covariance, hermitian=True) @ effect)
-    p_value = float(stats.chi2.sf(statistic, rank)) if rank else 1.0
+    statistic, rank, p_value = joint_test(effect, covariance)
     status: Literal["passed", "warning", "failed"] = (
         "failed" if p_value < _ALPHA else "warning" if p_value < 0.05 else "passed"
     )

@@ -21,9 +21,10 @@ from loyalty_research.comparison.balance import balance_of, need_pandas, treatme
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message
+from loyalty_research.stats.line_jump import need_clusters
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -91,29 +92,6 @@ class Inputs:
     outcome: NDArray[np.float64]
     clusters: NDArray[np.int64] | None
     level: float
-
-
-def need_clusters(
-    clusters: NDArray[np.int64] | None, groups: Mapping[str, NDArray[np.bool_]], where: str
-) -> None:
-    """Refuse groups that lie in fewer than two clusters: errors would come out far too small.
-
-    Args:
-        clusters: Number of each unit's cluster, shape (n,); nothing is checked when None.
-        groups: Words for a group to which units are in it, shape (n,).
-        where: What messages call the clusters.
-
-    Raises:
-        DesignError: Naming the groups and their clusters.
-    """
-    if clusters is None:
-        return
-    counts = {words: len(np.unique(clusters[rows])) for words, rows in groups.items()}
-    lone = [f"{words} ({count})" for words, count in counts.items() if count < 2]
-    if lone:
-        raise DesignError(
-            f"{where} has fewer than two clusters among {' and '.join(lone)}: how clusters vary cannot be seen"
-        )
 
 
 def cluster_codes(

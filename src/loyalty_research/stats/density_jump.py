@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from scipy import stats
 
-from loyalty_research.comparison._local_polynomial import Side, mse_bandwidths, weights_of
 from loyalty_research.errors import DesignError
+from loyalty_research.stats.local_polynomial import Side, mse_bandwidths, weights_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from loyalty_research.comparison._local_polynomial import Kernel
+    from loyalty_research.stats.local_polynomial import Kernel
 
     Array = NDArray[np.float64]
 
