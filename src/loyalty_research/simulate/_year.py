@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special, stats
 
 from loyalty_research.errors import ArgumentError
-from loyalty_research.simulate._points import PointsTruth
+from loyalty_research.simulate._points import Effects, make_world
 from loyalty_research.simulate._population import (
     HORIZON,
     LAST_DAY,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from loyalty_research.simulate._world import World
+    from loyalty_research.simulate._points import World
     from loyalty_research.simulate._population import Orders
 
     Floats = NDArray[np.float64]
