@@ -36,6 +36,7 @@ from loyalty_research.programme.gratitude import (
     GratitudeLatency,
     gratitude_latency,
 )
+from loyalty_research.programme.incentives import IncentiveBias, incentive_bias
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
 from loyalty_research.programme.liability import (
     ExpiryWhatIf,
@@ -65,6 +66,7 @@ from loyalty_research.programme.offers import (
     offer_lift,
 )
 from loyalty_research.programme.promises import PromisesStudy, promises_study
+from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
 from loyalty_research.programme.retention import (
     RepeatPurchase,
@@ -142,6 +144,7 @@ __all__ = [
     "CustomerSatisfaction",
     "ExpiryWhatIf",
     "GratitudeLatency",
+    "IncentiveBias",
     "Mechanism",
     "MechanismAudit",
     "MechanismComparison",
@@ -155,6 +158,7 @@ __all__ = [
     "RedemptionLiability",
     "RedemptionTriangle",
     "ReferralRate",
+    "ReferralReward",
     "RepeatPurchase",
     "Retention",
     "ReturnOnInvestment",
@@ -191,6 +195,7 @@ __all__ = [
     "customer_satisfaction",
     "expiry_what_if",
     "gratitude_latency",
+    "incentive_bias",
     "loyalty_segments",
     "mechanism",
     "messages_per_month",
@@ -211,6 +216,7 @@ __all__ = [
     "redemption_liability",
     "redemption_triangle",
     "referral_rate",
+    "referral_reward",
     "repeat_purchase_rate",
     "retention_multiplier",
     "retention_rate",
