@@ -27,6 +27,7 @@ from loyalty_research.programme.contact_rules import (
     messages_per_month,
     sunset_policy_test,
 )
+from loyalty_research.programme.customer_loss import CustomerLoss, customer_loss_value
 from loyalty_research.programme.day_offers import (
     OfferDays,
     offer_days,
@@ -68,6 +69,7 @@ from loyalty_research.programme.offers import (
 from loyalty_research.programme.promises import PromisesStudy, promises_study
 from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
+from loyalty_research.programme.referred_value import ReferredValue, referred_customer_value
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
@@ -141,6 +143,7 @@ __all__ = [
     "ContactDoseResponse",
     "CouponCannibalisation",
     "CustomerEffort",
+    "CustomerLoss",
     "CustomerSatisfaction",
     "ExpiryWhatIf",
     "GratitudeLatency",
@@ -159,6 +162,7 @@ __all__ = [
     "RedemptionTriangle",
     "ReferralRate",
     "ReferralReward",
+    "ReferredValue",
     "RepeatPurchase",
     "Retention",
     "ReturnOnInvestment",
@@ -192,6 +196,7 @@ __all__ = [
     "coupon_cannibalisation",
     "cramers_v",
     "customer_effort_score",
+    "customer_loss_value",
     "customer_satisfaction",
     "expiry_what_if",
     "gratitude_latency",
@@ -217,6 +222,7 @@ __all__ = [
     "redemption_triangle",
     "referral_rate",
     "referral_reward",
+    "referred_customer_value",
     "repeat_purchase_rate",
     "retention_multiplier",
     "retention_rate",

@@ -23,10 +23,11 @@ _LOG = "log, linearised by customer"
 _PLAIN = "normal, linearised by customer"
 
 
-def _z(level: float) -> float:
-    from scipy.special import ndtri
+def _critical(level: float, freedom: float) -> float:
+    from scipy.special import ndtri, stdtrit
 
-    return float(ndtri(0.5 + level / 2))
+    tail = 0.5 + level / 2
+    return float(ndtri(tail) if math.isinf(freedom) else stdtrit(freedom, tail))
 
 
 def few(count: int) -> str:
@@ -52,6 +53,7 @@ def log_limits(
     n: int,
     unit: str | None = None,
     less: float = 0.0,
+    freedom: float = math.inf,
     method: str = _LOG,
 ) -> Estimate:
     """Return a positive estimate with limits that are symmetric on the log scale.
@@ -63,6 +65,7 @@ def log_limits(
         n: Observations behind it.
         unit: Unit of the estimate.
         less: What is taken off value and limits at the end, such as 1 to turn a ratio into growth.
+        freedom: Degrees of freedom of the standard error; infinite for the normal.
         method: Name of the method.
 
     Examples:
@@ -70,15 +73,22 @@ def log_limits(
         >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
         (1.0, 0.644, 1.433)
     """
-    factor = math.exp(_z(level) * spread) if spread > 0 else math.nan
+    factor = math.exp(_critical(level, freedom) * spread) if spread > 0 else math.nan
     return Estimate(value - less, value / factor - less, value * factor - less, level, method, n, unit)
 
 
 def plain_limits(
-    value: float, spread: float, *, level: float, n: int, unit: str | None = None, method: str = _PLAIN
+    value: float,
+    spread: float,
+    *,
+    level: float,
+    n: int,
+    unit: str | None = None,
+    freedom: float = math.inf,
+    method: str = _PLAIN,
 ) -> Estimate:
     """Return an estimate with limits that are symmetric around it; without limits where nothing varies."""
-    half = _z(level) * spread if spread > 0 else math.nan
+    half = _critical(level, freedom) * spread if spread > 0 else math.nan
     return Estimate(value, value - half, value + half, level, method, n, unit)
 
 
