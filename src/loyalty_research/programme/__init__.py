@@ -113,6 +113,7 @@ from loyalty_research.programme.segments import (
     rfm_segments,
 )
 from loyalty_research.programme.service import ServiceLevel, service_level
+from loyalty_research.programme.service_retention import ServiceRetention, service_and_retention
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -176,6 +177,7 @@ __all__ = [
     "SegmentSizes",
     "SegmentStability",
     "ServiceLevel",
+    "ServiceRetention",
     "SpendByAge",
     "SunsetTest",
     "TierMigration",
@@ -236,6 +238,7 @@ __all__ = [
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
+    "service_and_retention",
     "service_level",
     "spend_by_age",
     "sunset_policy_test",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from loyalty_research.programme._windows import PurchaseDays
+
     Array = NDArray[np.float64]
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "flags",
     "mean_estimate",
     "moments",
+    "purchases_between",
     "ratio_of_sums",
     "read_rows",
     "share_of_sums",
@@ -160,6 +163,27 @@ def end_of_day(as_of: dt.date | str, timezone: str) -> pd.Timestamp:
             f"timezone must be an IANA name such as 'Europe/Madrid'; got {timezone!r}"
         ) from error
     return local.tz_convert("UTC").tz_localize(None)
+
+
+def purchases_between(
+    record: PurchaseDays, customers: pd.Series[Any], after: Array, until: Array
+) -> NDArray[np.int64]:
+    """Return on how many days each row's customer bought after one day and up to another, that day included.
+
+    Args:
+        record: The purchases.
+        customers: Customer of each row, shape (n,); one may have several rows.
+        after: Day number of each row, shape (n,).
+        until: Day number of each row, shape (n,).
+    """
+    reach = 10_000_000  # more days than there are
+    keys = record.code.astype(np.int64) * reach + record.day
+    who = record.customers.get_indexer(pd.Index(customers)).astype(np.int64)
+    found = np.zeros(len(who), dtype=np.int64)
+    known = who >= 0
+    low, high = (who[known] * reach + np.asarray(day)[known].astype(np.int64) for day in (after, until))
+    found[known] = np.searchsorted(keys, high, side="right") - np.searchsorted(keys, low, side="right")
+    return np.maximum(found, 0)
 
 
 # --- adding up -----------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-__all__ = ["ServiceLevel", "service_level"]
+__all__ = ["OUTCOMES", "ServiceLevel", "read_cases", "service_level"]
 
 DAY_SECONDS = 86_400
 CURVE = "kaplan-meier, log-log, customers as clusters"
@@ -192,8 +192,12 @@ def service_level(
 OUTCOMES = ("on_time", "in_full")
 
 
-def read_cases(tickets: Any) -> pd.DataFrame:
+def read_cases(tickets: Any, also: Sequence[str] = ()) -> pd.DataFrame:
     """Return checked cases: ``customer_id``, ``opened_at`` and what is there of the rest, flags as 0 and 1.
+
+    Args:
+        tickets: The table.
+        also: Further columns that must be there.
 
     Raises:
         ContractError: When a column is missing, a cell is of a wrong kind, or a case closes before it opens.
@@ -202,7 +206,7 @@ def read_cases(tickets: Any) -> pd.DataFrame:
     frame = read_rows(
         tickets,
         name,
-        ("customer_id", "opened_at"),
+        ("customer_id", "opened_at", *also),
         ("opened_date", "closed_at", "closed_date", "due_at", "due_date", *OUTCOMES),
     )
     refuse(
