@@ -178,6 +178,51 @@ def test_spells_from_activity_follow_the_lines():
     assert by_orders["tier"].tolist() == ["base", "gold", "base"]
 
 
+@pytest.mark.parametrize("upgrades", ["period-end", "immediate"])
+def test_spells_are_the_rule_applied_day_by_day(upgrades):
+    rng = np.random.default_rng(6)
+    day = pd.Timestamp("2022-01-01") + pd.to_timedelta(rng.integers(0, 540, 400), unit="D")
+    orders = pd.DataFrame(
+        {"customer_id": rng.integers(0, 30, 400), "transacted_at": day, "amount": rng.integers(1, 60, 400)}
+    )
+    lines = {"silver": 50, "gold": 90}
+    found = tier_spells(orders, lines=lines, period="Q", upgrades=upgrades, as_of="2023-06-30")
+    quarter = orders["transacted_at"].dt.to_period("Q")
+    for customer, own in orders.groupby("customer_id"):
+        held = found[found["customer_id"] == customer]
+        assert held["valid_from"].iloc[0] == own["transacted_at"].min()
+        assert held["tier"].ne(held["tier"].shift()).all()
+        ranks = held["tier"].map(NAMES.index)
+        reasons = np.where(ranks.diff()[1:] > 0, "upgrade", "downgrade").tolist()
+        assert held["reason"].tolist() == ["enrol", *reasons]
+        for now in pd.date_range(own["transacted_at"].min(), "2023-06-30", freq="11D"):
+            period = now.to_period("Q")
+            counted = [own.loc[quarter == period - 1, "amount"].sum()]
+            if upgrades == "immediate":
+                counted.append(own.loc[(quarter == period) & (own["transacted_at"] <= now), "amount"].sum())
+            rank = max(sum(c >= line for line in lines.values()) for c in counted)
+            there = held["valid_from"].le(now) & (held["valid_to"].isna() | held["valid_to"].gt(now))
+            assert held.loc[there, "tier"].tolist() == [NAMES[rank]]
+    assert not tier_states(found, tiers=NAMES, as_of="2023-06-30").left
+
+
+def test_the_table_of_states_is_the_rows_side_by_side():
+    table = simulate(np.random.default_rng(3), 40, 6)
+    states = tier_states(table, tiers=NAMES, as_of="2020-06-30")
+    wide = states.table()
+    assert wide.shape == (states.customers, len(states.ends))
+    assert wide[wide >= 0].tolist() == states.codes.tolist()
+    for customer, row in zip(states.ids, wide, strict=True):
+        held = dict(
+            zip(
+                table["valid_from"][table["customer_id"] == customer].dt.month,
+                table["tier"][table["customer_id"] == customer],
+                strict=True,
+            )
+        )
+        assert [states.names[c] for c in row if c >= 0] == [held.get(m, "left") for m in range(1, 7)]
+
+
 def test_a_share_has_its_dirichlet_interval():
     moves = tier_migration(
         spells(
@@ -310,6 +355,8 @@ def test_bad_options_are_refused():
         tier_migration(table.assign(programme_id=["p", "q"]), tiers=NAMES, as_of=dt.date(2024, 12, 31))
     with pytest.raises(ArgumentError, match="above 0"):
         tier_spells(table, lines={"gold": 0})
+    with pytest.raises(ArgumentError, match="upgrades is one of"):
+        tier_spells(table, lines={"gold": 5}, upgrades="at once")
     with pytest.raises(ArgumentError, match="line of its own"):
         tier_spells(table, lines={"gold": 5, "silver": 5})
 

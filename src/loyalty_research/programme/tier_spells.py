@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["PERIODS", "TierStates", "qualifying_activity", "tier_spells", "tier_states"]
 
 PERIODS = ("M", "Q", "Y")
+UPGRADES = ("period-end", "immediate")
 TABLE = "memberships"
 
 
@@ -53,6 +54,8 @@ class TierStates:
         starts: Whether a row is a customer's first.
         customers: Customers.
         periods: Periods from the first to the last.
+        ids: Identifier of each customer, in the order of their rows.
+        ends: Last day (day number) of every period that is over, from the earliest spell's on.
     """
 
     names: tuple[str, ...]
@@ -61,6 +64,17 @@ class TierStates:
     starts: NDArray[np.bool_]
     customers: int
     periods: int
+    ids: NDArray[Any] = field(repr=False)
+    ends: Ints = field(repr=False)
+
+    def table(self) -> Ints:
+        """Return the state of every customer at every end, customers by ends; -1 before the first."""
+        rows = np.cumsum(self.starts) - 1
+        lengths = np.bincount(rows, minlength=self.customers)
+        within = np.arange(len(rows)) - (np.cumsum(lengths) - lengths)[rows]
+        out = np.full((self.customers, len(self.ends)), -1, dtype=np.int64)
+        out[rows, len(self.ends) - lengths[rows] + within] = self.codes
+        return out
 
     def pairs(self) -> Ints:
         """Return transitions from one period to the next, states by states."""
@@ -86,8 +100,8 @@ class TierStates:
         return np.bincount(self.codes[ends], minlength=len(self.names))
 
 
-def _read_spells(memberships: Any) -> pd.DataFrame:
-    """Return customer, from and to (day numbers; NaN while it lasts) and tier, checked."""
+def _read_spells(memberships: Any) -> tuple[pd.DataFrame, NDArray[Any]]:
+    """Return customer (a code), from and to (day numbers; NaN while it lasts) and tier, checked; identifiers."""
     lazy = as_lazy(memberships, TABLE)
     columns = list(lazy.collect_schema())
     begin, end = (f"{c}_date" if f"{c}_date" in columns else c for c in ("valid_from", "valid_to"))
@@ -106,9 +120,8 @@ def _read_spells(memberships: Any) -> pd.DataFrame:
     programmes = len(frame["programme_id"].unique()) if spare else 1
     if programmes > 1:
         raise ContractError(f"{TABLE} holds {programmes} programmes; give one at a time")
-    found = pd.DataFrame(
-        {"customer": pd.factorize(frame["customer_id"])[0], "tier": frame["tier"].astype(str)}
-    )
+    codes, ids = pd.factorize(frame["customer_id"])
+    found = pd.DataFrame({"customer": codes, "tier": frame["tier"].astype(str)})
     for name, column in (("from", begin), ("to", end)):
         moments = frame[column]
         if not pd.api.types.is_datetime64_dtype(moments.dtype) and not moments.isna().all():
@@ -118,7 +131,7 @@ def _read_spells(memberships: Any) -> pd.DataFrame:
         found[name] = np.where(moments.isna(), math.nan, days)
         found[f"{name}_moment"] = moments
     _check_spells(found, end)
-    return found
+    return found, np.asarray(ids)
 
 
 def _as_moments(values: pd.Series[Any], column: str) -> pd.Series[Any]:
@@ -198,7 +211,7 @@ def tier_states(
     """
     check_period(period)
     last = as_ordinal(as_of, "as_of")
-    spells = _read_spells(memberships)
+    spells, ids = _read_spells(memberships)
     names = _names(sorted(spells["tier"].unique()), tiers, left)
     spells = spells[spells["from"] <= last]
     if spells.empty:
@@ -233,6 +246,8 @@ def tier_states(
         starts,
         len(people),
         len(ends) - int(first.min()),
+        ids[people],
+        ends,
     )
 
 
@@ -298,12 +313,15 @@ def tier_spells(
     base: str = "base",
     period: str = "Y",
     measure: str = "amount",
+    upgrades: str = "period-end",
     as_of: dt.date | str | None = None,
 ) -> pd.DataFrame:
     """Derive spells of tiers from qualifying activity.
 
     The rule is the plain one: what a customer did in one calendar period decides the tier of the
     next, ``line`` or more is enough, and everybody holds ``base`` from the day of the first purchase.
+    With immediate upgrades a tier also begins on the day its line is reached, and is kept until the
+    end of the next period as any other.
 
     Args:
         transactions: ``customer_id``, ``transacted_at`` or ``transacted_date``, ``amount``,
@@ -312,6 +330,7 @@ def tier_spells(
         base: Name of the tier below the lowest line.
         period: ``"M"``, ``"Q"`` or ``"Y"``.
         measure: ``"amount"`` or ``"orders"``. Refunds are left out, as in all summaries.
+        upgrades: ``"period-end"``, or ``"immediate"`` for rises on the day that a line is reached.
         as_of: Last day observed; by default the table's last.
 
     Returns:
@@ -331,26 +350,47 @@ def tier_spells(
          ['a', '2024-01-01', 'base', 'downgrade'], ['b', '2022-05-01', 'base', 'enrol']]
     """
     steps = _check_lines(lines, base)
+    if upgrades not in UPGRADES:
+        raise ArgumentError(f"upgrades is one of {', '.join(UPGRADES)}; got {upgrades!r}")
     activity, last = _activity(transactions, period, measure, as_of)
     now = pd.Period(dt.date.fromordinal(last), period).ordinal
     sums = activity.groupby(["customer_id", "period"])[measure].sum().round(6)
-    joined = activity.groupby("customer_id")["day"].min()
-    first = activity.groupby("customer_id")["period"].min()
+    by_person = activity.groupby("customer_id")
+    joined, first = by_person["day"].min(), by_person["period"].min()
     # the tier of period t+1 by what was done in t; periods without activity give base
     frame = _tiers_by_period(sums, first, now, steps)
-    names = [base, *(name for name, _ in steps)]
-    change = frame["rank"] != frame.groupby("customer_id")["rank"].shift()
-    spells = frame[change].copy()
-    opening = spells["period"] == spells["customer_id"].map(first)
-    starts = pd.PeriodIndex.from_ordinals(spells["period"].to_numpy(), freq=period).start_time  # type: ignore[attr-defined]
-    own = to_dates(spells["customer_id"].map(joined).to_numpy()).to_numpy()
-    spells["valid_from"] = np.where(opening, own, starts.to_numpy().astype("datetime64[us]"))
+    starts = pd.PeriodIndex.from_ordinals(frame["period"].to_numpy(), freq=period).start_time  # type: ignore[attr-defined]
+    days = starts.to_numpy().astype("datetime64[D]").astype(np.int64) + dt.date(1970, 1, 1).toordinal()
+    own = frame["customer_id"].map(joined).to_numpy()
+    frame["day"] = np.where(frame["period"] == frame["customer_id"].map(first), own, days)
+    if upgrades == "immediate":
+        frame = _risen_at_once(frame, activity, measure, steps)
+    names = np.array([base, *(name for name, _ in steps)], dtype=object)
+    before = frame.groupby("customer_id")["rank"].shift()
+    spells = frame[frame["rank"] != before].copy()
     by_customer = spells.groupby("customer_id", sort=False)
+    earlier = by_customer["rank"].shift()
+    spells["valid_from"] = to_dates(spells["day"].to_numpy()).to_numpy()
     spells["valid_to"] = by_customer["valid_from"].shift(-1)
-    up = spells["rank"] > by_customer["rank"].shift()
-    spells["reason"] = np.where(opening, "enrol", np.where(up, "upgrade", "downgrade"))
-    spells["tier"] = np.array(names, dtype=object)[spells["rank"].to_numpy()]
+    moved = np.where(spells["rank"] > earlier, "upgrade", "downgrade")
+    spells["reason"] = np.where(earlier.isna(), "enrol", moved)
+    spells["tier"] = names[spells["rank"].to_numpy()]
     return spells[["customer_id", "valid_from", "valid_to", "tier", "reason"]].reset_index(drop=True)
+
+
+def _risen_at_once(
+    frame: pd.DataFrame, activity: pd.DataFrame, measure: str, steps: list[tuple[str, float]]
+) -> pd.DataFrame:
+    """Add the days within periods on which the running sum takes a customer above the tier held."""
+    daily = activity.groupby(["customer_id", "period", "day"], as_index=False)[measure].sum()
+    running = daily.groupby(["customer_id", "period"])[measure].cumsum().round(6)
+    daily["rank"] = np.searchsorted([height for _, height in steps], running, side="right")
+    both = pd.concat([frame.assign(opening=0), daily.assign(opening=1)])
+    both = both.sort_values(["customer_id", "period", "day", "opening"], kind="stable")
+    # within a period a tier is never lost, and the opening row comes first
+    both["rank"] = both.groupby(["customer_id", "period"])["rank"].cummax()
+    last = ~both.duplicated(["customer_id", "day"], keep="last")
+    return both.loc[last, ["customer_id", "period", "rank", "day"]].reset_index(drop=True)
 
 
 def _check_lines(lines: Mapping[str, float], base: str) -> list[tuple[str, float]]:
