@@ -37,6 +37,7 @@ from loyalty_research.programme.gratitude import (
     GratitudeLatency,
     gratitude_latency,
 )
+from loyalty_research.programme.growth import OrganicGrowth, organic_growth
 from loyalty_research.programme.incentives import IncentiveBias, incentive_bias
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
 from loyalty_research.programme.liability import (
@@ -156,6 +157,7 @@ __all__ = [
     "NetPromoterScore",
     "OfferDays",
     "OfferLift",
+    "OrganicGrowth",
     "PointsDeferral",
     "PointsLedger",
     "PromisesStudy",
@@ -210,6 +212,7 @@ __all__ = [
     "net_promoter_score",
     "offer_days",
     "offer_lift",
+    "organic_growth",
     "period_revenue",
     "persons_and_organisations",
     "points_deferral",
