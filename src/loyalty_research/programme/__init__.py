@@ -15,6 +15,7 @@ from loyalty_research.programme.campaigns import (
     campaign_funnel,
     consent_gate,
 )
+from loyalty_research.programme.carts import CartAbandonment, cart_abandonment
 from loyalty_research.programme.claims import SpendByAge, spend_by_age
 from loyalty_research.programme.contact_dose import (
     ContactDoseResponse,
@@ -140,6 +141,7 @@ __all__ = [
     "Bunching",
     "CampaignFunnel",
     "CampaignStudy",
+    "CartAbandonment",
     "ConsentGate",
     "ContactAudit",
     "ContactDoseResponse",
@@ -194,6 +196,7 @@ __all__ = [
     "bunching_at_line",
     "campaign_funnel",
     "campaign_study",
+    "cart_abandonment",
     "compare_mechanisms",
     "consent_gate",
     "contact_dose_response",
