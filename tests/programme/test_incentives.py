@@ -55,6 +55,8 @@ def test_a_reward_that_changes_no_mind_still_moves_the_mean_and_the_bounds_say_s
 def test_without_a_clear_change_nothing_is_claimed():
     found = incentive_bias(mailing(np.random.default_rng(3), 300, lift=0.0), **ARMS)
     assert found.verdict().startswith("Whether the reward changed how many answer cannot be told")
+    assert np.isnan(found.to_frame()["low"].iloc[4])
+    assert np.isfinite(found.to_frame()["bound_low"].iloc[4])
     assert found.under_mar is None
     assert found.cost_per_extra is None
 

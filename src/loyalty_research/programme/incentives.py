@@ -102,9 +102,13 @@ class IncentiveBias(Result):
         if self.cost_per_extra is not None:
             yield Row(message("cost per extra answer"), self.cost_per_extra, group=both)
 
+    def _clear(self) -> bool:
+        """Whether the reward clearly changed how many answer; near no change the bounds have a kink."""
+        return self.response.low > 0 or self.response.high < 0
+
     def _bounded(self, bounds: Bounds) -> Estimate:
-        """Return bounds as an estimate: limits, and no single value."""
-        low, high = bounds.interval(level=self.gap.level)
+        """Return bounds as an estimate: limits where the answers clearly differ, and no single value."""
+        low, high = bounds.interval(level=self.gap.level) if self._clear() else (math.nan, math.nan)
         return Estimate(math.nan, low, high, self.gap.level, "lee bounds, imbens-manski", self.response.n)
 
     def _verdict(self) -> str:
@@ -115,29 +119,25 @@ class IncentiveBias(Result):
             "change": up.format(signed=True),
             "interval": up.interval(signed=True),
         }
-        first = (
-            message("With the reward {reward} answered, without it {none}: {change} ({interval}).", **shown)
-            if up.low > 0 or up.high < 0
-            else message(
+        if not self._clear():
+            return message(
                 "Whether the reward changed how many answer cannot be told: {reward} with it, {none} without, "
                 "{change} ({interval}).",
                 **shown,
             )
+        first = message(
+            "With the reward {reward} answered, without it {none}: {change} ({interval}).", **shown
         )
-        low, high = self._bounded(self.whom).low, self._bounded(self.whom).high
+        whom = self._bounded(self.whom)
         second = message(
             "Those who answered scored {gap} apart, but they are not the same people: by whom it makes answer the "
-            "reward may have moved the mean score by anything from {low} to {high}.",
+            "reward may have moved the mean score by anything from {low} to {high}. Do not compare scores collected "
+            "with the reward with scores collected without it.",
             gap=self.gap.format(signed=True),
-            low=number(low, signed=True),
-            high=number(high, signed=True),
+            low=number(whom.low, signed=True),
+            high=number(whom.high, signed=True),
         )
-        caution = (
-            message("Do not compare scores collected with the reward with scores collected without it.")
-            if up.low > 0 or up.high < 0
-            else ""
-        )
-        return " ".join(part for part in (first, second, caution) if part)
+        return f"{first} {second}"
 
 
 def incentive_bias(
@@ -179,7 +179,8 @@ def incentive_bias(
 
     Returns:
         Rates with Wilson's and Newcombe's limits, the gap with Welch's, bounds with the limits of
-        Imbens and Manski, and cost per extra answer with Fieller's.
+        Imbens and Manski where the reward clearly changed how many answer (near no change they would be
+        too tight), and cost per extra answer with Fieller's.
 
     Raises:
         ArgumentError: When an option is outside its range.

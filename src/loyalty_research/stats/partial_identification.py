@@ -108,7 +108,9 @@ def lee_bounds(treated: Floats, control: Floats) -> TrimmedEffect:
     Assumes that the treatment moves everybody in one direction: it makes some seen and nobody
     unseen, or the reverse. Of the arm where more are seen, the share that the treatment made seen is
     trimmed, once from the bottom and once from the top. Values at the edge are trimmed in part, so
-    that scores with many ties give sharp bounds.
+    that scores with many ties give sharp bounds. Where both arms are seen about equally often the bounds
+    have a kink and their limits fall short (measured: 92% for 95% at 30% against 35% seen of 300 each), so
+    limits are to be used where the shares clearly differ.
 
     Args:
         treated: Outcome of each treated, NaN where it is not seen; shape ``(n1,)``.
