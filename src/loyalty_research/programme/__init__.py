@@ -97,6 +97,12 @@ from loyalty_research.programme.scorecard import (
     scorecard,
 )
 from loyalty_research.programme.scorecard_page import ScorecardStudy, named_numbers, scorecard_study
+from loyalty_research.programme.segment_outcomes import (
+    SegmentLater,
+    SegmentOutcomes,
+    segment_outcomes,
+    variance_explained,
+)
 from loyalty_research.programme.segment_stability import (
     SegmentOverlap,
     SegmentSizes,
@@ -126,6 +132,7 @@ from loyalty_research.programme.surveys import (
 )
 from loyalty_research.programme.tier_spells import TierStates, qualifying_activity, tier_spells, tier_states
 from loyalty_research.programme.tiers import TierMigration, TierReach, tier_migration
+from loyalty_research.programme.value_segments import ValueSegments, value_segments
 from loyalty_research.programme.what_if import (
     AssumptionTornado,
     MechanismComparison,
@@ -177,6 +184,8 @@ __all__ = [
     "Scorecard",
     "ScorecardLine",
     "ScorecardStudy",
+    "SegmentLater",
+    "SegmentOutcomes",
     "SegmentOverlap",
     "SegmentSizes",
     "SegmentStability",
@@ -187,6 +196,7 @@ __all__ = [
     "TierMigration",
     "TierReach",
     "TierStates",
+    "ValueSegments",
     "active_membership_rate",
     "adjusted_rand_index",
     "age_bands",
@@ -241,6 +251,7 @@ __all__ = [
     "rfm_segments",
     "scorecard",
     "scorecard_study",
+    "segment_outcomes",
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
@@ -251,4 +262,6 @@ __all__ = [
     "tier_migration",
     "tier_spells",
     "tier_states",
+    "value_segments",
+    "variance_explained",
 ]

@@ -34,7 +34,8 @@ __all__ = [
 SMALLEST = 5
 
 
-def _suppression_check(hidden: int) -> Check:
+def suppression_check(hidden: int) -> Check:
+    """Say how many cells are hidden."""
     name = message("Small cells")
     if not hidden:
         return Check(name, "passed", message("No cell rests on fewer than five customers."))
@@ -49,7 +50,12 @@ def _suppression_check(hidden: int) -> Check:
     )
 
 
-def _labelled(labels: pd.Series[Any], name: str) -> pd.Series[Any]:
+def check_labels(labels: pd.Series[Any], name: str) -> pd.Series[Any]:
+    """Return segments of customers where each has one.
+
+    Raises:
+        ContractError: When it is empty, or a customer repeats or has no segment.
+    """
     if not len(labels):
         raise ContractError(f"{name} is empty: there is nobody to place")
     refuse(labels.isna().to_numpy(), f"{name} has no segment", "give each customer one, such as 'not known'")
@@ -57,7 +63,7 @@ def _labelled(labels: pd.Series[Any], name: str) -> pd.Series[Any]:
     return labels
 
 
-def _order(*series: pd.Series[Any]) -> list[Any]:
+def segment_order(*series: pd.Series[Any]) -> list[Any]:
     """Return segments in declared order where there is one, otherwise sorted as text."""
     found: list[Any] = []
     for labels in series:
@@ -105,7 +111,7 @@ class SegmentSizes(Result):
         )
 
 
-def _hidden(level: float) -> Estimate:
+def hidden_share(level: float) -> Estimate:
     """Return a cell that is not shown."""
     cell = not_measurable(level=level)
     return Estimate(
@@ -131,18 +137,18 @@ def segment_sizes(labels: pd.Series[Any], *, level: float = 0.95) -> SegmentSize
         30.0% (95% interval 21.9% to 39.6%; wilson; n = 100)
     """
     check_level(level)
-    _labelled(labels, "labels")
-    order = _order(labels)
+    check_labels(labels, "labels")
+    order = segment_order(labels)
     counts = labels.value_counts().reindex(order)
     cells = suppress_small_cells(
         pd.DataFrame({"segment": order, "customers": counts.to_numpy(dtype=int)}), count="customers"
     )
     n = len(labels)
     sizes = {
-        str(s): _hidden(level) if c is None else proportion(int(c), n, level=level)
+        str(s): hidden_share(level) if c is None else proportion(int(c), n, level=level)
         for s, c in zip(cells["segment"], cells["customers"], strict=True)
     }
-    return SegmentSizes(sizes=sizes, level=level, checks=(_suppression_check(cells.attrs["suppressed"]),))
+    return SegmentSizes(sizes=sizes, level=level, checks=(suppression_check(cells.attrs["suppressed"]),))
 
 
 @dataclass(frozen=True, repr=False)
@@ -223,13 +229,13 @@ def segment_stability(
         90.0% (95% interval 82.6% to 94.5%; wilson; n = 100)
     """
     check_level(level)
-    _labelled(before, "before")
-    _labelled(after, "after")
+    check_labels(before, "before")
+    check_labels(after, "after")
     both = before.index.intersection(after.index)
     if not len(both):
         raise DesignError("nobody is placed at both times, so stability cannot be seen")
     one, two = before.loc[both], after.loc[both]
-    order = _order(one, two)
+    order = segment_order(one, two)
     if not set(one) & set(two):
         raise DesignError(
             f"no segment occurs at both times; they are {listed(order)}: use the same rules twice"
@@ -241,7 +247,7 @@ def segment_stability(
     cells = _transitions(order, table)
     kept = {(r["before"], r["after"]): r["customers"] for r in cells.to_dict("records")}
     by_segment = {
-        str(s): _hidden(level)
+        str(s): hidden_share(level)
         if kept[s, s] is None
         else proportion(int(table[i, i]), int(table[i].sum()), level=level)
         for i, s in enumerate(order)
@@ -257,7 +263,7 @@ def segment_stability(
         lost=len(before) - len(both),
         new=len(after) - len(both),
         checks=(
-            _suppression_check(cells.attrs["suppressed"]),
+            suppression_check(cells.attrs["suppressed"]),
             Check(
                 message("Customers placed at one time only"),
                 "passed" if len(both) == len(before) == len(after) else "warning",
@@ -369,7 +375,7 @@ def segment_overlap(rules: pd.DataFrame, *, level: float = 0.95) -> SegmentOverl
     # overlaps add up to no total, so each cell stands alone
     cells = suppress_small_cells(pd.DataFrame(lines), count="customers", by=[["first", "second"]])
     shares = {
-        (str(r["first"]), str(r["second"])): _hidden(level)
+        (str(r["first"]), str(r["second"])): hidden_share(level)
         if r["customers"] is None
         else proportion(int(r["customers"]), either, level=level)
         if either
@@ -380,6 +386,8 @@ def segment_overlap(rules: pd.DataFrame, *, level: float = 0.95) -> SegmentOverl
     return SegmentOverlap(
         pairs=cells.assign(share=[s.value for s in shares.values()]),
         shares=shares,
-        nobody=proportion(nobody, len(rules), level=level) if not 0 < nobody < SMALLEST else _hidden(level),
-        checks=(_suppression_check(cells.attrs["suppressed"]),),
+        nobody=proportion(nobody, len(rules), level=level)
+        if not 0 < nobody < SMALLEST
+        else hidden_share(level),
+        checks=(suppression_check(cells.attrs["suppressed"]),),
     )
