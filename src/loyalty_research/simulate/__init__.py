@@ -12,75 +12,80 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.errors import ArgumentError
-from loyalty_research.simulate._card_truth import CardTruth, preset
-from loyalty_research.simulate._cards import stamp_cards
-from loyalty_research.simulate._points import PointsTruth, no_programme, points_programme
+from loyalty_research.simulate._card_truth import CardTruth
+from loyalty_research.simulate._kinds import KINDS, make
+from loyalty_research.simulate._members import MemberTruth
+from loyalty_research.simulate._points import PointsTruth
 from loyalty_research.simulate._population import PopulationTruth
-from loyalty_research.simulate._truth import read_truth
+from loyalty_research.simulate._tiers import TiersTruth
 from loyalty_research.simulate._year import ProgrammeYear, programme_year, read_population
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from loyalty_research.data import Dataset
+    from loyalty_research.mechanisms import Mechanism
 
 __all__ = [
     "KINDS",
     "CardTruth",
+    "MemberTruth",
     "PointsTruth",
     "PopulationTruth",
     "ProgrammeYear",
+    "TiersTruth",
     "programme_year",
     "read_population",
     "simulate",
 ]
 
-_SCHEMES: dict[str, tuple[type[Any], Callable[..., Dataset]]] = {
-    "points": (PointsTruth, points_programme),
-    "none": (PopulationTruth, no_programme),
-    "stamp-card": (CardTruth, stamp_cards),
-}
 
-KINDS = tuple(_SCHEMES)
-"""Kinds of programme that :func:`simulate` can make."""
-
-
-def simulate(kind: str, *, customers: int, seed: int, **truth: Any) -> Dataset:
+def simulate(
+    kind: str, *, customers: int, seed: int, mechanism: Mechanism | None = None, **truth: Any
+) -> Dataset:
     """Simulate a programme with known truth.
 
-    The same arguments give the same rows on every machine with the same numpy.
+    The same arguments give the same rows on every machine with the same numpy. Kinds with members
+    share one population: customers differ in a latent engagement, which drives how often they buy,
+    how long they stay and whether they join, so members bought more before they joined. The
+    programme is launched with the second year. Invitations are drawn at random, so that its effect
+    can be found in spite of that. Where nothing has an effect, all of them have the same orders.
 
-    - ``"points"``: two years of a shop that launches a points programme after the first. Customers
-      differ in a latent engagement, which drives how often they buy, how long they stay and
-      whether they join: members bought more before they joined. Invitations are drawn at random,
-      so the effect of the programme can be found in spite of that. Tables ``customers``,
-      ``transactions``, ``assignments``, ``memberships``, ``contacts``, ``points_ledger``,
-      ``costs`` and a ready ``units``.
-    - ``"none"``: the same customers (for the same seed) in a shop without a programme. Tables
-      ``customers`` and ``transactions``.
+    - ``"points"``: points per order and a reward whenever there are enough; points lapse where
+      nothing is bought.
+    - ``"tiers"``: three years with tiers; losing one and the pull of a line have effects of their own.
     - ``"stamp-card"``: an experiment with stamp cards, some of which come with stamps already
       given. Tables ``customers`` and ``card_events``.
+    - ``"none"``: the same customers (for the same seed) in a shop without a programme. Tables
+      ``customers`` and ``transactions``.
 
     Args:
-        kind: ``"points"``, ``"none"`` or ``"stamp-card"``.
+        kind: One of ``KINDS``.
         customers: How many customers, at least 20.
         seed: Seed of the random numbers, a whole number from 0.
-        **truth: Parameters of the kind that differ from their defaults; the classes
-            ``PointsTruth``, ``PopulationTruth`` and ``CardTruth`` list them with their meaning.
+        mechanism: Rules to play by, of the same kind, such as
+            ``loyalty_research.mechanisms.mechanism("tiers", ...)``; by default rules of the kind,
+            which ``truth["mechanism"]`` states.
+        **truth: Parameters of the kind that differ from their defaults; the classes ``PointsTruth``,
+            ``TiersTruth``, ``PopulationTruth`` and ``CardTruth`` list them with their meaning.
 
     Returns:
         A dataset of the kind ``"simulated"``. ``truth`` has every parameter and, computed from the
-        same people in both worlds (potential outcomes), the true effects: for points ``itt``,
-        ``complier_share``, ``effect_per_member``, ``att``, ``ate``, ``naive_gap`` of spend in the
-        window (and ``..._orders``, ``..._converted``) and ``hazard_ratio``; for cards
-        ``completion_control``, ``completion_endowed``, ``completion_difference`` (exact),
-        ``hazards_control``, ``hazards_endowed``, ``card_visits_difference`` (on first cards, exact),
-        ``mean_days_difference`` (days not completed up to expiry, exact, lost cards as if kept) and
-        ``visits_difference`` (over all cards of these people).
+        same people in both worlds (potential outcomes), the true effects. Kinds with members:
+        ``itt``, ``complier_share``, ``effect_per_member``, ``att``, ``ate``, ``naive_gap`` of spend in
+        the window (and ``..._orders``, ``..._converted``), ``naive_ratio`` and ``true_ratio`` of
+        members' spend, ``att_active`` (still buying at the end) and ``hazard_ratio``; for points and
+        tiers ``points_given``, ``points_used``, ``points_lapsed``, ``points_open`` and what the rules
+        promise a customer with average rates who never leaves (``days_to_...``, ``reach_...``); for
+        tiers the first losses of a tier (``demoted``, with ``demotion_orders`` and
+        ``demotion_spend``, the change per loss in the ``demotion_days`` after it) and those who
+        ``pulled`` themselves over a line. For cards ``completion_control``, ``completion_endowed``,
+        ``completion_difference`` (exact), ``hazards_control``, ``hazards_endowed``,
+        ``card_visits_difference`` (on first cards, exact), ``mean_days_difference`` (days not completed
+        up to expiry, exact, lost cards as if kept) and ``visits_difference`` (over all cards of these
+        people).
 
     Raises:
-        ArgumentError: When the kind or a parameter is unknown (the message lists the known ones),
-            or a value is out of its range.
+        ArgumentError: When the kind or a parameter is unknown (the message lists the known ones), a
+            value is out of its range, or the mechanism is of another kind.
 
     Examples:
         >>> import loyalty_research as lr
@@ -100,15 +105,10 @@ def simulate(kind: str, *, customers: int, seed: int, **truth: Any) -> Dataset:
         programmes. Kivetz, Urminsky and Zheng (2006), JMR 43(1); Nunes and Dreze (2006), JCR
         32(4): stamp cards.
     """
-    if kind not in _SCHEMES:
-        raise ArgumentError(f"there is no programme {kind!r} to simulate; there is {', '.join(KINDS)}")
     for name, value, least in (("customers", customers, 20), ("seed", seed, 0)):
         if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
             raise ArgumentError(f"{name} must be a whole number, at least {least}; got {value!r}")
-    parameters, make = _SCHEMES[kind]
-    if parameters is CardTruth:
-        truth = preset(truth)
-    return make(read_truth(parameters, kind, truth), customers=int(customers), seed=int(seed))
+    return make(kind, customers=int(customers), seed=int(seed), rules=mechanism, given=truth)
 
 
 class _CallableModule(ModuleType):
@@ -118,8 +118,8 @@ class _CallableModule(ModuleType):
     function; so that ``lr.simulate(...)`` works in either case, the module can be called.
     """
 
-    def __call__(self, kind: str, *, customers: int, seed: int, **truth: Any) -> Dataset:
-        return simulate(kind, customers=customers, seed=seed, **truth)
+    def __call__(self, kind: str, **options: Any) -> Dataset:
+        return simulate(kind, **options)
 
 
 sys.modules[__name__].__class__ = _CallableModule

@@ -24,6 +24,7 @@ __all__ = ["Orders", "Population", "PopulationTruth", "draw_population"]
 FIRST_DAY = dt.date(2023, 1, 1)
 LAST_DAY = dt.date(2024, 12, 31)
 HORIZON = (LAST_DAY - FIRST_DAY).days + 1
+MOST_YEARS = 10
 LAUNCH = (dt.date(2024, 1, 1) - FIRST_DAY).days
 ACQUISITION_DAYS = 270
 REGIONS = ("north", "south", "east", "west")
@@ -103,6 +104,11 @@ class Population:
         """Their keys."""
         return numbered("c", self.size)
 
+    @property
+    def home_stores(self) -> NDArray[np.object_]:
+        """Keys of their home shops."""
+        return np.array([f"s{i:03d}" for i in range(1, self.store.max() + 2)], dtype=object)[self.store]
+
 
 @dataclass(frozen=True)
 class Orders:
@@ -116,6 +122,10 @@ class Orders:
     def day(self) -> Ints:
         """Day of the order, days since the first day."""
         return np.floor(self.moment).astype(np.int64)
+
+    def between(self, start: float, stop: float) -> Bools:
+        """Return whether each order lies in days [start, stop)."""
+        return (self.moment >= start) & (self.moment < stop)
 
     def keep(self, kept: Bools) -> Orders:
         """Return the orders where ``kept``."""
@@ -171,10 +181,15 @@ def draw_population(truth: PopulationTruth, customers: int, seed: int) -> Popula
 
 
 def draw_orders(
-    population: Population, truth: PopulationTruth, rng: np.random.Generator, rate: Floats, since: Floats
+    population: Population,
+    truth: PopulationTruth,
+    rng: np.random.Generator,
+    rate: Floats,
+    since: Floats,
+    until: int = HORIZON,
 ) -> Orders:
-    """Draw a Poisson process per customer from ``since`` to the last day, blind to dropout."""
-    span = np.maximum(HORIZON - since, 0)
+    """Draw a Poisson process per customer from ``since`` to the day ``until``, blind to dropout."""
+    span = np.maximum(until - since, 0)
     counts = rng.poisson(rate * span)
     customer = np.repeat(np.arange(population.size), counts)
     moment = since[customer] + rng.random(len(customer)) * span[customer]
@@ -185,7 +200,7 @@ def draw_orders(
 
 def by_customer(customer: Ints, moment: Floats) -> Ints:
     """Return the order by customer, then moment; quick where the input is sorted in a few runs."""
-    return np.argsort(customer * float(2 * HORIZON) + moment, kind="stable")
+    return np.argsort(customer * float(MOST_YEARS * 366) + moment, kind="stable")
 
 
 def first_orders(population: Population, truth: PopulationTruth, seed: int) -> Orders:
@@ -226,7 +241,6 @@ def transactions_table(population: Population, orders: Orders) -> pd.DataFrame:
 
     order = np.argsort(orders.moment, kind="stable")
     customer = orders.customer[order]
-    stores = np.array([f"s{i:03d}" for i in range(1, population.store.max() + 2)], dtype=object)
     return pd.DataFrame(
         {
             "transaction_id": numbered("t", len(order)),
@@ -235,9 +249,14 @@ def transactions_table(population: Population, orders: Orders) -> pd.DataFrame:
             "amount": cents(orders.amount[order]),
             "currency": CURRENCY,
             "type": "sale",
-            "store_id": stores[population.store[customer]],
+            "store_id": population.home_stores[customer],
         }
     )
+
+
+def year_starts(years: int) -> list[int]:
+    """Return the first days of the simulated years, and the day after the last, since the first day."""
+    return [(dt.date(FIRST_DAY.year + i, 1, 1) - FIRST_DAY).days for i in range(years + 1)]
 
 
 def cents(amount: Floats) -> Floats:

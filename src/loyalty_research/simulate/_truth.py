@@ -78,6 +78,8 @@ def disclosed(facts: dict[str, Any]) -> dict[str, Any]:
     """Return truths as JSON can hold them: what is undefined (no member, say) is None."""
 
     def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: plain(v) for key, v in value.items()}
         if isinstance(value, list):
             return [plain(v) for v in value]
         return None if isinstance(value, float) and not np.isfinite(value) else value

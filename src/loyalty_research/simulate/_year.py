@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import special, stats
 
 from loyalty_research.errors import ArgumentError
-from loyalty_research.simulate._points import Effects, make_world
 from loyalty_research.simulate._population import (
     HORIZON,
     LAST_DAY,
@@ -23,14 +22,15 @@ from loyalty_research.simulate._population import (
     moments,
 )
 from loyalty_research.simulate._truth import read_truth, stream
+from loyalty_research.simulate._world import Effects, make_world
 
 if TYPE_CHECKING:
     import datetime as dt
 
     from numpy.typing import NDArray
 
-    from loyalty_research.simulate._points import World
     from loyalty_research.simulate._population import Orders
+    from loyalty_research.simulate._world import World
 
     Floats = NDArray[np.float64]
     Bools = NDArray[np.bool_]

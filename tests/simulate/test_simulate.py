@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,11 +11,10 @@ import pytest
 import loyalty_research as lr
 from loyalty_research import summaries
 from loyalty_research.errors import ArgumentError
-from loyalty_research.simulate import KINDS, _cards, _points, _population
-from loyalty_research.simulate._card_truth import PRESETS, CardTruth, exact_card, preset
-from loyalty_research.simulate._points import PointsTruth, points_tables
+from loyalty_research.mechanisms import NoProgramme, Points, StampCard
+from loyalty_research.simulate import KINDS, _population, _scheme, _world
+from loyalty_research.simulate._points import PointsScheme, PointsTruth
 from loyalty_research.simulate._population import HORIZON, LAUNCH, PopulationTruth
-from loyalty_research.simulate._truth import read_truth
 
 
 def digest(dataset):
@@ -24,8 +24,13 @@ def digest(dataset):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def cards(customers, seed, **given):
-    return _cards.card_tables(read_truth(CardTruth, "stamp-card", preset(given)), customers, seed)
+NULL = {"rate_effect": 0.0, "spend_effect": 0.0, "hazard_ratio": 1.0}
+NO_MORE = {"tiers": {"tier_effect": 0.0, "demotion_effect": 0.0, "pull_share": 0.0}}
+MEMBERS = [kind for kind in KINDS if kind not in ("none", "stamp-card")]
+
+
+def points_tables(truth, customers, seed):
+    return PointsScheme(truth, PointsScheme.default_rules(truth), customers, seed).build()
 
 
 @pytest.fixture(scope="module")
@@ -50,22 +55,22 @@ def test_same_seed_same_bytes(kind):
 
 def test_bytes_do_not_depend_on_the_process():
     program = (
-        "import hashlib; from loyalty_research.simulate._points import *; "
-        "from loyalty_research.simulate._cards import *; from loyalty_research.simulate._card_truth import *; "
-        "parts = [points_tables(PointsTruth(), 50, 1), card_tables(CardTruth(), 50, 1)]; "
-        "text = ''.join(repr(f) + ''.join(k + t.to_csv() for k, t in ts.items()) for ts, f in parts); "
+        "import hashlib; import loyalty_research as lr; from loyalty_research.simulate import KINDS; "
+        "made = [lr.simulate(kind, customers=50, seed=1) for kind in KINDS]; "
+        "text = ''.join(repr(d.truth) + ''.join(t + d.frame(t).to_csv() for t in d.tables) for d in made); "
         "print(hashlib.sha256(text.encode()).hexdigest())"
     )
-    other = subprocess.run(
-        [sys.executable, "-c", program],
-        env={"PYTHONHASHSEED": "77"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    parts = [points_tables(PointsTruth(), 50, 1), _cards.card_tables(CardTruth(), 50, 1)]
-    text = "".join(repr(f) + "".join(k + t.to_csv() for k, t in ts.items()) for ts, f in parts)
-    assert other.stdout.strip() == hashlib.sha256(text.encode()).hexdigest()
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={"PYTHONHASHSEED": salt},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for salt in ("1", "77")
+    }
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,13 +80,13 @@ def test_datasets_follow_the_contract_and_say_what_they_are(kind):
     assert made.kind == "simulated"
     assert made.currency == "EUR"
     assert made.timezone == "Europe/Madrid"
-    assert str(made.as_of) == "2024-12-31"
+    assert str(made.as_of) == f"{2022 + made.truth.get('years', 2)}-12-31"
     assert made.truth
 
 
 def test_unknown_kinds_and_parameters_list_the_known_ones():
-    with pytest.raises(ArgumentError, match="'tiers' to simulate; there is points, none, stamp-card"):
-        lr.simulate("tiers", customers=100, seed=1)
+    with pytest.raises(ArgumentError, match="'tires' to simulate; there is points, tiers"):
+        lr.simulate("tires", customers=100, seed=1)
     with pytest.raises(
         ArgumentError, match="'none' has no parameter rate_effect; its parameters are r, alpha"
     ):
@@ -119,7 +124,7 @@ def test_the_module_is_the_function_too():
 def test_purchases_and_lifetimes_have_their_closed_forms():
     truth = PopulationTruth(engagement_stay=0.0)
     people = _population.draw_population(truth, 40_000, 5)
-    world = _points.make_world(truth, _points.Effects(), 40_000, 5)
+    world = _world.make_world(truth, _world.Effects(), 40_000, 5)
     np.testing.assert_array_equal(world.people.rate, people.rate)
     facts = _population.population_facts(truth)
     assert people.rate.mean() == pytest.approx(facts["mean_orders_per_day"], rel=0.02)
@@ -228,14 +233,56 @@ def test_the_truth_fits_together(shop):
 
 
 def test_without_an_effect_there_is_none_but_members_still_buy_more():
-    null = {"rate_effect": 0.0, "spend_effect": 0.0, "hazard_ratio": 1.0}
-    tables, truth = points_tables(PointsTruth(**null), 2000, 9)
+    tables, truth = points_tables(PointsTruth(**NULL), 2000, 9)
     effects = ("itt", "effect_per_member", "att", "ate")
     assert [truth[f"{e}{o}"] for e in effects for o in ("", "_orders", "_converted")] == [0.0] * 12
     assert truth["naive_gap"] == truth["selection"] > 150
     alone = lr.simulate("none", customers=2000, seed=9).frame("transactions")
     columns = ["transaction_id", "customer_id", "amount", "store_id"]
     pd.testing.assert_frame_equal(alone[columns], tables["transactions"][columns], check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+def test_without_an_effect_all_kinds_have_the_same_orders(kind):
+    alone = lr.simulate("none", customers=400, seed=9).frame("transactions")
+    made = lr.simulate(kind, customers=400, seed=9, **NULL, **NO_MORE.get(kind, {}))
+    orders = made.frame("transactions")
+    columns = ["transaction_id", "customer_id", "transacted_at", "amount", "store_id"]
+    orders = orders[orders["transacted_date"] < "2025-01-01"]
+    pd.testing.assert_frame_equal(orders[columns], alone[columns], check_dtype=False)
+    assert [made.truth[f"{e}_orders"] for e in ("itt", "att", "ate")] == [0.0] * 3
+
+
+def test_rules_are_of_the_kind_and_stated_once():
+    rules = Points(reward_points=50, points_per_unit=2)
+    with pytest.raises(ArgumentError, match=r"'tiers' is simulated with mechanism\('tiers'"):
+        lr.simulate("tiers", customers=100, seed=1, mechanism=rules)
+    with pytest.raises(ArgumentError, match="reward_points is stated by the mechanism"):
+        lr.simulate("points", customers=100, seed=1, mechanism=rules, reward_points=10)
+    with pytest.raises(ArgumentError, match="state how many are given"):
+        lr.simulate("stamp-card", customers=100, seed=1, mechanism=StampCard(stamps=8, expiry_days=70))
+    card = StampCard(stamps=8, given=2, expiry_days=71)
+    with pytest.raises(ArgumentError, match="whole weeks; got 71"):
+        lr.simulate("stamp-card", customers=100, seed=1, mechanism=card)
+    card = StampCard(stamps=8, given=2, expiry_days=70)
+    with pytest.raises(ArgumentError, match="endowed_stamps is stated by the mechanism"):
+        lr.simulate("stamp-card", customers=100, seed=1, mechanism=card, endowed_stamps=2)
+    card = lr.simulate(
+        "stamp-card", customers=50, seed=1, mechanism=StampCard(stamps=7, given=3, expiry_days=70)
+    )
+    figures = [card.truth[name] for name in ("required_visits", "endowed_stamps", "expiry_weeks")]
+    assert figures == [4, 3, 10]
+    none = lr.simulate("none", customers=50, seed=1, mechanism=NoProgramme())
+    assert digest(none) == digest(lr.simulate("none", customers=50, seed=1))
+
+
+def test_the_default_rules_of_points_are_the_parameters():
+    rules = Points(reward_points=120, reward_value=5.0, expiry_days=90)
+    given = lr.simulate("points", customers=300, seed=2, mechanism=rules)
+    assert digest(given) == digest(
+        lr.simulate("points", customers=300, seed=2, reward_points=120, expiry_days=90)
+    )
+    assert given.truth["mechanism"] == rules.sentence()
 
 
 def test_without_selection_members_are_like_others_who_are_still_there():
@@ -250,7 +297,7 @@ def test_without_selection_members_are_like_others_who_are_still_there():
 @pytest.mark.parametrize("rate_effect", [0.4, -0.4])
 def test_membership_changes_rates_values_and_dropout_by_what_it_says(rate_effect):
     truth = PointsTruth(rate_effect=rate_effect, spend_effect=0.25, hazard_ratio=0.5, beta=300.0)
-    world = _points.make_world(truth, _points.Effects(rate_effect, 0.25, 0.5), 30_000, 4)
+    world = _world.make_world(truth, _world.Effects(rate_effect, 0.25, 0.5), 30_000, 4)
     people = world.people
     joined = np.where(people.gone > LAUNCH, LAUNCH + np.arange(people.size) % 60, np.inf).astype(float)
     joined[::3] = np.inf
@@ -275,11 +322,12 @@ def test_membership_changes_rates_values_and_dropout_by_what_it_says(rate_effect
 
 def test_expected_future_orders_are_what_the_future_brings():
     truth = PointsTruth()
-    world = _points.make_world(truth, _points.Effects(0.15, 0.05, 0.8), 20_000, 6)
+    world = _world.make_world(truth, _world.Effects(0.15, 0.05, 0.8), 20_000, 6)
     people, never = world.people, world.never()
     joined = np.where(people.engagement > 0, float(LAUNCH), np.inf)
     course = world.play(joined)
-    facts = _points._future(world, course, joined, truth)
+    shop = SimpleNamespace(people=people, world=world, course=course, joined=joined)
+    facts = _scheme._future(shop, truth)
     rng = np.random.default_rng(1)
     hazard = people.hazard * np.where(joined < HORIZON, 0.8, 1.0)
     lives = np.minimum(rng.exponential(size=people.size) / hazard, 365) * (course.gone >= HORIZON)
@@ -287,183 +335,5 @@ def test_expected_future_orders_are_what_the_future_brings():
     assert facts["future_orders_365"] == pytest.approx(
         orders.mean(), abs=4 * orders.std() / np.sqrt(people.size)
     )
-    assert facts["active_share"] > _points._future(world, world.play(never), never, truth)["active_share"]
-
-
-# the cards
-
-
-def test_exact_completion_and_hazards_are_the_published_ones(oracle):
-    case = oracle("stamp_card_null_exact")
-    for given in (0, 2):
-        got = exact_card(CardTruth(scenario="null"), given)
-        assert got["completion"] == pytest.approx(
-            case["expected"]["completion"], abs=case["tolerance"]["completion"]
-        )
-        np.testing.assert_allclose(
-            got["hazards"], case["expected"]["hazards"], atol=case["tolerance"]["hazards"], rtol=0
-        )
-
-
-def weeks_of(events):
-    """Add the week since issue in which each event of a card fell, 1-based."""
-    issue = events[events["event"] == "issued"].set_index("card_id")["occurred_at"]
-    days = (events["occurred_at"].dt.normalize() - events["card_id"].map(issue).dt.normalize()).dt.days
-    return events.assign(week=np.ceil(days / 7).astype(int))
-
-
-@pytest.mark.parametrize(
-    "given", [{"scenario": "null"}, {"scenario": "slope", "abandon": 0.03, "loss": 0.03}]
-)
-def test_simulated_cards_have_the_exact_hazards(given):
-    tables, truth = cards(12_000, 5, cards=1, endowed_stamps=1, **given)
-    events = weeks_of(tables["card_events"])
-    events = events[events["arm"] == "control"]
-    ends = events[events["event"].isin(["completed", "expired", "lost"])].set_index("card_id")
-    # a lost card is gone before the visit of its week
-    ends = ends["week"] - ends["event"].eq("lost")
-    stamps = events[events["event"] == "stamp"]
-    table = stamps.pivot_table(index="card_id", columns="event_no", values="week").reindex(ends.index)
-    begun = pd.Series(0.0, index=ends.index)
-    for stamp in range(1, 9):
-        reached = table[stamp]
-        weeks = (reached.fillna(ends) - begun).dropna()
-        visited = reached.notna().reindex(weeks.index)
-        share = visited.sum() / weeks.sum()
-        # weeks of one card are alike, so the error is taken over cards
-        error = np.sqrt(((visited - share * weeks) ** 2).sum()) / weeks.sum()
-        assert share == pytest.approx(truth["hazards_control"][stamp - 1], abs=4 * error), stamp
-        begun = reached
-
-
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"scenario": "both", "abandon": 0.02, "loss": 0.01, "season": 0.5, "issue_weeks": 8},
-        {"scenario": "slope", "required_visits": 5, "endowed_stamps": 3, "expiry_weeks": 20},
-        {"scenario": "level", "cluster_sd": 0.7, "clusters": 3000, "sigma": 0.5},
-        {"scenario": "null"},
-        {"scenario": "null-season", "season": 3, "issue_weeks": 10, "expiry_weeks": 14, "required_visits": 3},
-    ],
-)
-def test_simulated_completion_is_the_exact_one(given):
-    tables, truth = cards(12_000, 8, cards=1, **given)
-    events = tables["card_events"]
-    for arm, frame in events.groupby("arm"):
-        count = frame["event"].eq("issued").sum()
-        share = frame["event"].eq("completed").sum() / count
-        exact = truth[f"completion_{arm}"]
-        assert share == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / count)), arm
-    null = given["scenario"].startswith("null")
-    assert (truth["completion_difference"] == 0) == null
-    assert (truth["visits_difference"] == 0) == null
-    assert truth["completion_difference_sample"] == pytest.approx(truth["completion_difference"], abs=0.015)
-
-
-def test_simulated_days_and_visits_are_the_exact_ones():
-    tables, truth = cards(12_000, 9, cards=1, scenario="both", abandon=0.01, season=0.4)
-    events = tables["card_events"]
-    issued = events[events["event"] == "issued"].set_index("card_id")
-    visits = events[events["event"] == "stamp"].groupby("card_id").size().reindex(issued.index, fill_value=0)
-    done = events[events["event"] == "completed"].set_index("card_id")["occurred_at"]
-    days = (done.dt.normalize() - issued["occurred_at"].dt.normalize()).dt.days.reindex(issued.index)
-    days = days.fillna(7 * truth["expiry_weeks"])
-    gaps = {}
-    for arm, rows in issued.groupby("arm"):
-        for values, exact in ((days, truth[f"mean_days_{arm}"]), (visits, None)):
-            mine = values[rows.index]
-            error = mine.std() / np.sqrt(len(mine))
-            gaps[arm, exact is None] = (mine.mean(), error)
-            assert exact is None or mine.mean() == pytest.approx(exact, abs=4 * error), arm
-    error = np.hypot(gaps["endowed", True][1], gaps["control", True][1])
-    assert gaps["endowed", True][0] - gaps["control", True][0] == pytest.approx(
-        truth["card_visits_difference"], abs=4 * error
-    )
-    lost = cards(50, 1, cards=1, scenario="both", abandon=0.01, season=0.4, loss=0.05)[1]
-    assert lost["mean_days_difference"] == truth["mean_days_difference"]
-    assert lost["completion_difference"] < truth["completion_difference"]
-
-
-def test_chosen_cards_differ_without_an_effect():
-    tables, truth = cards(12_000, 2, scenario="self-selection", cards=1)
-    events = tables["card_events"]
-    share = events.groupby("arm")["event"].agg(lambda e: e.eq("completed").sum() / e.eq("issued").sum())
-    gap = share["endowed"] - share["control"]
-    assert gap == pytest.approx(truth["naive_completion_difference"], abs=4 * np.sqrt(2 * 0.15 / 6000))
-    assert truth["naive_completion_difference"] > 0.2
-    assert truth["completion_difference"] == 0
-
-
-def test_cards_keep_their_rules():
-    tables, truth = cards(1500, 4, abandon=0.01, loss=0.01, required_visits=4, expiry_weeks=30, cards=3)
-    events = tables["card_events"].sort_values(["card_id", "event_no"])
-    assert not events.duplicated(["card_id", "event_no"]).any()
-    by_card = events.groupby("card_id")
-    assert by_card["event"].first().eq("issued").all()
-    assert (by_card["occurred_at"].diff().dropna() >= pd.Timedelta(0)).all()
-    counts = pd.crosstab(events["card_id"], events["event"])
-    assert set(counts.columns) == {"issued", "stamp", "completed", "redeemed", "expired", "lost"}
-    assert (counts["issued"] == 1).all()
-    assert (counts[["completed", "expired", "lost"]].sum(axis=1) <= 1).all()
-    assert ((counts["completed"] == 1) == (counts["stamp"] == 4)).all()
-    assert (counts["redeemed"] <= counts["completed"]).all()
-    assert counts["redeemed"].sum() / counts["completed"].sum() == pytest.approx(0.95, abs=0.03)
-    later = events["cycle"] > 1
-    assert (events.loc[later, "endowed_stamps"] == 0).all()
-    assert (events["required_stamps"] - events["endowed_stamps"] == 4).all()
-    assert events["cycle"].max() == 3
-    weeks = weeks_of(events)
-    # weeks are the customer's own, so a later card, issued within one, may last up to 6 days longer
-    assert weeks[~later]["week"].max() == 30
-    assert weeks[later]["week"].max() == 31
-    assert (events.groupby("customer_id")["arm"].unique().map(len) == 1).all()
-    issued, completed = (
-        events[events["event"] == e].pivot_table(index="customer_id", columns="cycle", values="occurred_at")
-        for e in ("issued", "completed")
-    )
-    wait = (issued[2] - completed[1]).dropna()
-    assert len(wait) > 100
-    assert (wait == pd.Timedelta(minutes=1)).all()
-    assert truth["horizon_weeks"] == 30
-
-
-def test_cards_can_be_given_out_by_cluster():
-    frame = cards(2000, 3, assign_by="cluster", clusters=10)[0]["card_events"]
-    arms = frame.groupby("cluster_id")["arm"].unique()
-    assert (arms.map(len) == 1).all()
-    assert sum(a[0] == "endowed" for a in arms) == 5
-
-
-def test_later_cards_come_without_stamps_and_their_effect():
-    tables, _ = cards(6000, 1, scenario="level", sigma=0, alpha=-1, level=1.5, cards=2, required_visits=4)
-    events = weeks_of(tables["card_events"])
-    ends = events[events["event"].isin(["completed", "expired"])].groupby(["arm", "cycle"])["week"].sum()
-    rate = events[events["event"] == "stamp"].groupby(["arm", "cycle"]).size() / ends
-    plain, endowed = 1 / (1 + np.exp(1)), 1 / (1 + np.exp(-0.5))
-    # later cards are issued within a week and the count of their weeks is rounded up
-    assert rate["control", 1] == pytest.approx(plain, abs=0.01)
-    assert rate["endowed", 1] == pytest.approx(endowed, abs=0.01)
-    assert rate["endowed", 2] == pytest.approx(rate["control", 2], abs=0.01)
-    assert rate["endowed", 2] == pytest.approx(plain, abs=0.02)
-
-
-def test_a_reset_and_the_empty_card_slow_visits_after_a_reward():
-    rate = {}
-    for reset in (0.0, -1.0):
-        events = weeks_of(cards(4000, 6, scenario="slope", reset=reset, cards=2)[0]["card_events"])
-        ends = events[events["event"].isin(["completed", "expired"])]
-        rate[reset] = (
-            events[events["event"] == "stamp"].groupby("cycle").size() / ends.groupby("cycle")["week"].sum()
-        )
-    assert rate[-1.0][1] == rate[0.0][1]
-    assert rate[-1.0][2] < 0.8 * rate[0.0][2]
-
-
-def test_scenarios_set_what_is_not_given():
-    assert preset({"scenario": "slope", "slope": 1.0}) == {"scenario": "slope", "alpha": -3.132, "slope": 1.0}
-    assert preset({}) == PRESETS["both"]
-    tables, truth = cards(100, 1)
-    assert truth["scenario"] == "both"
-    assert truth["level"] > 0
-    assert truth["slope"] > 0
-    assert list(tables) == ["customers", "card_events"]
+    shop = SimpleNamespace(people=people, world=world, course=world.play(never), joined=never)
+    assert facts["future_orders_365"] > _scheme._future(shop, truth)["future_orders_365"]
