@@ -232,6 +232,8 @@ def test_messages_without_consent_are_in_no_rate_and_counted():
     assert study.funnel.rate("clicked").value == pytest.approx(5 / 15)
     assert headlines(study)["consent"].status == "caution"
     assert any(c.name == "Consent" and c.status == "failed" for c in study.checks)
+    assert "in no rate, only in the rules" in headlines(study)["consent"].headline
+    assert study.audit.quiet.n == 20
 
 
 def test_opens_carry_their_warning():

@@ -134,3 +134,69 @@ def test_clustered_share_covers_when_customers_differ():
 @pytest.mark.slow
 def test_clustered_share_covers():
     assert clustered_coverage(2000, 21) == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
+
+
+def texts(n=40, *, opened=0):
+    """As many e-mails as text messages; some of the e-mails are opened."""
+    who = [f"c{i:03}" for i in range(2 * n)]
+    sent = pd.DataFrame({"customer_id": who, "event": "sent", "channel": ["SMS"] * n + ["e-mail"] * n})
+    opens = pd.DataFrame({"customer_id": who[n : n + opened], "event": "open", "channel": "e-mail"})
+    return pd.concat([sent, opens], ignore_index=True).assign(sent_at=pd.Timestamp("2024-05-01 09:00"))
+
+
+def test_text_messages_are_in_no_rate_of_opens():
+    funnel = campaign_funnel(texts(opened=10))
+    assert (funnel.rate("opened").value, funnel.rate("opened").n) == (0.25, 40)
+    assert any("40 text messages report no opening" in c.detail for c in funnel.checks)
+    by = campaign_funnel(texts(opened=10), by="channel")
+    assert np.isnan(by.rate("opened", group="SMS").value)
+    assert by.table.loc[by.table["group"] == "SMS", "reason"].str.contains("report no opening").any()
+    wrong = texts(opened=10)
+    wrong.loc[wrong["event"] == "open", "channel"] = "sms"
+    with pytest.raises(ContractError, match=r"opens of text messages.*10 rows \(first at positions 80"):
+        campaign_funnel(wrong)
+
+
+def test_frames_name_no_fewer_than_five_customers():
+    funnel = campaign_funnel(events(sent=200, click=4, redeem=5))
+    frame = funnel.to_frame().set_index("metric")
+    assert np.isnan(frame.loc["clicked", "estimate"])
+    assert frame.loc["clicked", "numerator"] is None or np.isnan(frame.loc["clicked", "numerator"])
+    assert "Fewer than five" in frame.loc["clicked", "reason"]
+    assert frame.loc["redeemed", "estimate"] == 0.025
+    assert funnel.rate("clicked").value == 0.02  # the analyst's own copy is whole
+    assert "2.0%" not in funnel._repr_html_()
+    # five messages to one customer concern one customer
+    one = pd.concat(
+        [events(sent=20).assign(campaign_id=c) for c in "abcde"]
+        + [events(click=1).assign(campaign_id=c) for c in "abcde"]
+    )
+    assert np.isnan(campaign_funnel(one).to_frame().set_index("metric").loc["clicked", "estimate"])
+    assert "Fewer than five" in campaign_funnel(events(sent=200, click=3)).verdict()
+
+
+def test_a_blank_group_cannot_be_had_from_the_total():
+    parts = {"a": 30, "b": 12, "c": 2}
+    contacts = pd.concat([events(sent=50, click=n).assign(campaign_id=c) for c, n in parts.items()])
+    frame = campaign_funnel(contacts, by="campaign_id").to_frame()
+    clicked = frame[frame["metric"] == "clicked"].set_index("group")["estimate"]
+    assert clicked.isna().to_dict() == {"a": False, "b": True, "c": True}
+
+
+def test_shares_without_consent_of_few_are_blank():
+    contacts = events(sent=60).assign(has_consent=True, channel=["mail"] * 30 + ["push"] * 30)
+    contacts.loc[[0, 1], "has_consent"] = False
+    contacts.loc[range(40, 50), "has_consent"] = False
+    frame = consent_gate(contacts).to_frame().set_index("group")["estimate"]
+    assert frame["all"] == 0.2
+    assert frame[["mail", "push"]].isna().all()
+
+
+def test_leaving_out_takes_what_the_message_led_to():
+    contacts = events(sent=100, click=10).assign(has_consent=True)
+    contacts.loc[[0], "has_consent"] = False
+    found = campaign_funnel(contacts, without_consent="leave-out")
+    assert (found.rate("clicked").n, found.rate("clicked").value) == (99, pytest.approx(9 / 99))
+    assert "They are counted" in campaign_funnel(contacts, without_consent="count").checks[0].detail
+    with pytest.raises(ArgumentError, match="without_consent"):
+        campaign_funnel(contacts, without_consent="drop")

@@ -105,3 +105,49 @@ def test_bad_input_is_refused():
         contact_dose_response(
             contacts, customers.assign(dose=1), orders, assigned="dose", margin=0.5, **WINDOW
         )
+
+
+def test_arms_of_a_table_of_assignments_are_doses():
+    contacts, customers, orders = world(12)
+    arms = customers.assign(arm=customers["dose"].map({0: "none", 1: "monthly", 2: "fortnightly"}))
+    doses = {"none": 0, "monthly": 1, "fortnightly": 2}
+    found = contact_dose_response(contacts, arms, orders, assigned="arm", doses=doses, margin=0.5, **WINDOW)
+    plain = contact_dose_response(contacts, customers, orders, assigned="dose", margin=0.5, **WINDOW)
+    assert found.margin_trend == plain.margin_trend
+    assert found.opt_out_trend == plain.opt_out_trend
+    assert found.randomised
+    with pytest.raises(ContractError, match="does not name"):
+        contact_dose_response(contacts, arms, orders, assigned="arm", doses={"none": 0}, margin=0.5, **WINDOW)
+    with pytest.raises(ArgumentError, match="from 0"):
+        contact_dose_response(
+            contacts, arms, orders, assigned="arm", doses={**doses, "none": -1}, margin=0.5, **WINDOW
+        )
+    with pytest.raises(ArgumentError, match="name that column too"):
+        contact_dose_response(contacts, arms, orders, doses=doses, margin=0.5, **WINDOW)
+    with pytest.raises(ContractError, match="lacks the column group"):
+        contact_dose_response(contacts, arms, orders, assigned="group", doses=doses, margin=0.5, **WINDOW)
+
+
+def test_messages_without_consent_are_no_dose():
+    contacts, customers, orders = world(13)
+    once = customers.loc[customers["dose"] == 1, "customer_id"].iloc[0]
+    bad = contacts.assign(has_consent=contacts["customer_id"] != once)
+    with pytest.raises(ContractError, match="has_consent is false"):
+        contact_dose_response(bad, customers, orders, margin=0.5, **WINDOW)
+    left = contact_dose_response(bad, customers, orders, margin=0.5, without_consent="leave-out", **WINDOW)
+    kept = contact_dose_response(bad, customers, orders, margin=0.5, without_consent="count", **WINDOW)
+    at_nothing = [f.by_dose.set_index("dose")["customers"][0.0] for f in (left, kept)]
+    assert at_nothing[0] == at_nothing[1] + 1
+    assert any("sent without consent" in c.detail for c in left.checks)
+
+
+def test_few_who_opt_out_are_not_named():
+    contacts, customers, orders = world(14, 300, leave=0.0)
+    one = pd.DataFrame({"customer_id": ["c0"], "event": "opt_out", "sent_at": [pd.Timestamp("2024-05-09")]})
+    found = contact_dose_response(
+        pd.concat([contacts, one]), customers, orders, assigned="dose", margin=0.5, **WINDOW
+    )
+    frame = found.to_frame()
+    rates = frame[(frame["metric"] == "opted out")]
+    assert rates["estimate"].isna().sum() == 1
+    assert (rates["reason"] == "Fewer than five are counted.").sum() == 1

@@ -121,3 +121,68 @@ def test_without_opens_nobody_can_be_called_silent():
         sunset_policy_test(contacts[contacts["event"] == "sent"], orders, within_days=90, as_of="2024-12-31")
     with pytest.raises(DesignError, match="sent 9 messages"):
         sunset_policy_test(contacts, orders, within_days=90, as_of="2024-12-31", unopened=9)
+
+
+def test_a_cap_in_hours_counts_hours_that_passed_and_days_those_of_the_calendar():
+    # Madrid, 31 March 2024: the clock skips from 2 to 3, so 24 hours after 10:00 is 11:00 next day
+    times = ["2024-03-30 09:00", "2024-03-30 12:00", "2024-03-30 15:00", "2024-03-31 08:30"]
+    audit = audit_contacts(sent(*times), timezone="Europe/Madrid", caps={1: 3}, hour_caps={24: 3})
+    assert audit.hour_caps[24].value == 0.25  # 23.5 hours after the first
+    assert audit.caps[1].value == 0.0
+    later = [*times[:3], "2024-03-31 09:00"]
+    assert audit_contacts(sent(*later), timezone="Europe/Madrid", hour_caps={24: 3}).hour_caps[24].value == 0
+    frame = audit.to_frame()
+    assert (frame["group"] == "at most 3 in 24 hours").sum() == 2
+
+
+def test_quiet_hours_on_the_night_the_clock_changes():
+    # the hour from 2 to 3 comes twice in Madrid on 27 October 2024, at 00:30 and 01:30 UTC
+    twice = sent("2024-10-27 00:30", "2024-10-27 01:30", "2024-10-27 02:30")
+    audit = audit_contacts(twice, timezone="Europe/Madrid", quiet_hours=[("02:00", "03:00")])
+    assert audit.quiet.value == pytest.approx(2 / 3)
+    # and never on 31 March: 00:30 UTC is 01:30, 01:30 UTC is 03:30
+    never = sent("2024-03-31 00:30", "2024-03-31 01:30")
+    assert audit_contacts(never, timezone="Europe/Madrid", quiet_hours=[("02:00", "03:00")]).quiet.value == 0
+
+
+def test_shares_of_few_are_blank_in_frames_and_words():
+    contacts = pd.concat(
+        [sent(f"2024-05-04 {'23' if i < 3 else '10'}:00", customer=f"c{i}") for i in range(40)]
+    )
+    audit = audit_contacts(contacts, timezone="UTC")
+    assert audit.quiet.value == 0.075
+    assert np.isnan(audit.to_frame()["estimate"].iloc[0])
+    assert audit.verdict().startswith("fewer than five of messages")
+
+
+def test_the_audit_counts_messages_without_consent_and_names_them():
+    contacts = sent("2024-05-04 10:00", "2024-05-05 23:00").assign(
+        customer_id=["a", "b"], has_consent=[True, False]
+    )
+    assert audit_contacts(contacts, timezone="UTC").quiet.value == 0.5
+    assert any(
+        "1 message was sent without consent" in c.detail
+        for c in audit_contacts(contacts, timezone="UTC").checks
+    )
+    left = audit_contacts(contacts, timezone="UTC", without_consent="leave-out")
+    assert (left.quiet.value, left.quiet.n) == (0.0, 1)
+    with pytest.raises(ContractError, match="has_consent is false"):
+        audit_contacts(contacts, timezone="UTC", without_consent="error")
+
+
+def test_text_messages_make_nobody_silent():
+    contacts, orders, _, _ = mailing()
+    mixed = contacts.assign(channel="e-mail")
+    extra = mixed[mixed["event"] == "sent"].assign(channel="sms")
+    plain = sunset_policy_test(mixed, orders, within_days=90, as_of="2024-12-31")
+    assert (
+        sunset_policy_test(pd.concat([mixed, extra]), orders, within_days=90, as_of="2024-12-31").silent
+        == plain.silent
+    )
+    without = mixed.assign(has_consent=mixed["customer_id"] != "c399")
+    with pytest.raises(ContractError, match="has_consent is false"):
+        sunset_policy_test(without, orders, within_days=90, as_of="2024-12-31")
+    left = sunset_policy_test(
+        without, orders, within_days=90, as_of="2024-12-31", without_consent="leave-out"
+    )
+    assert left.silent.n == plain.silent.n - 1

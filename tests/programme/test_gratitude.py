@@ -87,3 +87,15 @@ def test_bad_input_is_refused():
         gratitude_latency(events, thanks, as_of="2020-01-01")
     with pytest.raises(ArgumentError, match="positive"):
         gratitude_latency(events, thanks, as_of=as_of, within_days=[0])
+
+
+def test_thanks_without_consent_are_refused_dropped_or_counted():
+    events, thanks, as_of = world(5)
+    marked = thanks.assign(has_consent=np.arange(len(thanks)) > 0)
+    with pytest.raises(ContractError, match=r"thanks\.has_consent is false .* 1 row \(at position 0\)"):
+        gratitude_latency(events, marked, as_of=as_of)
+    left = gratitude_latency(events, marked, as_of=as_of, without_consent="leave-out")
+    assert left.median == gratitude_latency(events, thanks.iloc[1:], as_of=as_of).median
+    kept = gratitude_latency(events, marked, as_of=as_of, without_consent="count")
+    assert kept.median == gratitude_latency(events, thanks, as_of=as_of).median
+    assert any("1 message was sent without consent" in c.detail for c in kept.checks)

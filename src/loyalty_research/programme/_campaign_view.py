@@ -12,7 +12,6 @@ from loyalty_research.estimates import Finding, Result, Row
 from loyalty_research.i18n import message, messages
 from loyalty_research.programme._campaign_words import (
     caused_name,
-    few,
     flat,
     hidden,
     hours_words,
@@ -23,7 +22,7 @@ from loyalty_research.programme._campaign_words import (
     step_words,
     sunset_name,
 )
-from loyalty_research.programme.contact_dose import SMALLEST
+from loyalty_research.programme._contact_rows import SMALLEST, few
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -221,8 +220,8 @@ class CampaignStudy(Result):
     def _rules(self, section: str) -> Iterator[Finding]:
         if self.consent is not None and self.consent.without:
             words = messages(
-                "{count} message was sent without consent; it is left out of the rates of the funnel.",
-                "{count} messages were sent without consent; they are left out of the rates of the funnel.",
+                "{count} message was sent without consent; it counts in no rate, only in the rules of contact.",
+                "{count} messages were sent without consent; they count in no rate, only in the rules of contact.",
                 self.consent.without,
             )
             yield Finding("consent", words, self.consent.share, "caution", section)

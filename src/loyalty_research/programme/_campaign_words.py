@@ -8,7 +8,6 @@ import pandas as pd
 
 from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.i18n import message, percent
-from loyalty_research.programme.contact_dose import SMALLEST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "caused_name",
-    "few",
     "flat",
     "hidden",
     "hours_words",
@@ -87,21 +85,19 @@ def flat(rows: pd.DataFrame, name: str, labels: list[str]) -> pd.DataFrame:
             "low": [e.low for e in found],
             "high": [e.high for e in found],
             "count": rows["count"].to_numpy(dtype=int),
+            "customers": rows["customers"].to_numpy(dtype=int),
             "n": [e.n for e in found],
         }
     )
 
 
-def few(share: Estimate) -> bool:
-    """Return whether a share counts one to four, whom it would name."""
-    return 0 < round(share.value * share.n) < SMALLEST
-
-
 def hidden(frame: pd.DataFrame, by: str | None = None) -> pd.DataFrame:
     """Blank rates that rest on fewer than five customers, and those that would give them away."""
     if frame.empty:
-        return frame
-    return suppress_small_cells(frame, count="count", values=["estimate", "low", "high"], by=by)
+        return frame.drop(columns="customers", errors="ignore")
+    shown = suppress_small_cells(frame, count="customers", values=["estimate", "low", "high", "count"], by=by)
+    whole = [None if pd.isna(x) else int(x) for x in shown["count"]]
+    return shown.assign(count=pd.Series(whole, index=shown.index, dtype=object)).drop(columns="customers")
 
 
 def spoken(frame: pd.DataFrame, name: str) -> str:

@@ -1,8 +1,9 @@
-"""Reading the contacts table, and rates whose messages share customers."""
+"""Reading the contacts table, consent, small counts, and rates whose messages share customers."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import narwhals as nw
 import numpy as np
@@ -10,7 +11,8 @@ import pandas as pd
 from scipy import stats
 
 from loyalty_research.errors import ArgumentError, ContractError, at_rows, listed
-from loyalty_research.estimates import Estimate
+from loyalty_research.estimates import Check, Estimate
+from loyalty_research.i18n import message, messages
 from loyalty_research.stats.proportions import proportion, wilson_interval
 from loyalty_research.summaries._frames import as_lazy, collect, date_column, need
 
@@ -19,9 +21,29 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["EVENTS", "as_moment", "clustered_proportion", "not_measurable", "read_contacts", "refuse"]
+__all__ = [
+    "EVENTS",
+    "SMALLEST",
+    "Consent",
+    "as_moment",
+    "check_consent",
+    "clustered_proportion",
+    "few",
+    "gate_consent",
+    "is_text",
+    "not_measurable",
+    "read_contacts",
+    "refuse",
+    "shielded",
+    "shown_share",
+    "unconsented",
+]
+
+Consent = Literal["error", "count", "leave-out"]
 
 EVENTS = ("sent", "delivered", "open", "click", "redeem", "opt_out")
+SMALLEST = 5  # fewer customers than this are not shown
+TEXTS = ("sms", "mms", "text", "text message")
 ALL = "all campaigns"
 OPTIONAL = ("campaign_id", "channel", "has_consent")
 
@@ -47,7 +69,8 @@ def read_contacts(contacts: Any) -> pd.DataFrame:
         The columns in the table's order of rows; without ``campaign_id`` all is one campaign.
 
     Raises:
-        ContractError: When a column is missing, a required cell is empty or an event is unknown.
+        ContractError: When a column is missing, a required cell is empty, an event is unknown, or a
+            text message is said to have been opened.
     """
     lazy = as_lazy(contacts, "contacts")
     columns = list(lazy.collect_schema())
@@ -61,12 +84,120 @@ def read_contacts(contacts: Any) -> pd.DataFrame:
         refuse(frame[column].isna().to_numpy(), f"contacts.{column} is null", "fill it or leave the row out")
     strange = ~frame["event"].isin(EVENTS).to_numpy()
     refuse(strange, "contacts.event is unknown", f"the events are {listed(EVENTS)}")
+    refuse(
+        is_text(frame) & (frame["event"] == "open").to_numpy(),
+        "contacts has opens of text messages, which report none",
+        "mend the channel, or record a followed link as a click",
+    )
     if "campaign_id" not in frame.columns:
         return frame.assign(campaign_id=ALL)
     refuse(
         frame["campaign_id"].isna().to_numpy(), "contacts.campaign_id is null", "name it, or drop the column"
     )
     return frame
+
+
+def is_text(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows are of text messages, which have no event when they are read.
+
+    Examples:
+        >>> is_text(pd.DataFrame({"channel": ["SMS", "e-mail", None]})).tolist()
+        [True, False, False]
+    """
+    if "channel" not in rows.columns:
+        return np.zeros(len(rows), dtype=bool)
+    return np.asarray(rows["channel"].astype("string").str.strip().str.lower().isin(TEXTS), dtype=bool)
+
+
+def check_consent(mode: str) -> None:
+    """Refuse an unknown way with messages that lack consent.
+
+    Raises:
+        ArgumentError: When ``mode`` is not one of the choices.
+    """
+    if mode not in get_args(Consent):
+        raise ArgumentError(f"without_consent must be error, count or leave-out; got {mode!r}")
+
+
+def unconsented(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows are messages sent without consent; an unknown consent is none."""
+    refused = ~rows["has_consent"].astype("boolean").fillna(value=False).to_numpy(dtype=bool)
+    if "event" not in rows.columns:
+        return np.asarray(refused)
+    return np.asarray(refused & (rows["event"] == "sent").to_numpy())
+
+
+def gate_consent(rows: pd.DataFrame, mode: str, *, table: str = "contacts") -> tuple[pd.DataFrame, Check]:
+    """Return the rows an analysis may use, and what was found of consent.
+
+    Args:
+        rows: Contact events with ``has_consent`` where it is known; without ``event`` each row is a
+            message sent.
+        mode: ``"error"`` refuses messages sent without consent, ``"leave-out"`` drops them with all
+            they led to, ``"count"`` keeps them; all but the first count them in the check.
+        table: Name of the table, for messages.
+
+    Raises:
+        ContractError: In mode ``"error"``, when a message was sent without consent.
+    """
+    name = message("Consent")
+    if "has_consent" not in rows.columns:
+        return rows, Check(
+            name, "not measurable", message("The table has no column has_consent, so consent is not known.")
+        )
+    bad = unconsented(rows)
+    count = int(bad.sum())
+    if not count:
+        return rows, Check(name, "passed", message("Every message was sent with consent."))
+    if mode == "error":
+        raise ContractError(
+            f"{table}.has_consent is false or empty for messages sent at {at_rows(np.flatnonzero(bad).tolist())}; "
+            "mend the consent records, or name without_consent='leave-out' or 'count'"
+        )
+    detail = messages(
+        "{count} message was sent without consent.", "{count} messages were sent without consent.", count
+    )
+    if mode == "count":
+        return rows, Check(name, "warning", f"{detail} {message('They are counted like the others.')}")
+    keys = [c for c in ("customer_id", "campaign_id") if c in rows.columns]
+    if "event" in rows.columns:
+        key = pd.MultiIndex.from_frame(rows[keys])
+        bad = np.asarray(key.isin(key[bad]))
+    detail = f"{detail} {message('They are left out with all they led to.')}"
+    return rows[~bad].reset_index(drop=True), Check(name, "warning", detail)
+
+
+def few(share: Estimate) -> bool:
+    """Return whether a share counts one to four, whom it would name.
+
+    Examples:
+        >>> few(proportion(4, 100)), few(proportion(0, 100)), few(proportion(5, 100))
+        (True, False, False)
+    """
+    return bool(0 < round(share.value * share.n) < SMALLEST) if share.value == share.value else False
+
+
+def shielded(share: Estimate) -> tuple[Estimate, str]:
+    """Return a share as it may be shown, and the reason where it may not.
+
+    Examples:
+        >>> shielded(proportion(2, 100))[1]
+        'Fewer than five are counted.'
+    """
+    if not few(share):
+        return share, ""
+    nothing = float("nan")
+    return replace(share, value=nothing, low=nothing, high=nothing), message("Fewer than five are counted.")
+
+
+def shown_share(share: Estimate) -> str:
+    """Return a share in words, without naming one to four.
+
+    Examples:
+        >>> shown_share(proportion(2, 100)), shown_share(proportion(20, 100))
+        ('fewer than five', '20.0%')
+    """
+    return message("fewer than five") if few(share) else share.format()
 
 
 def as_moment(value: Any, name: str) -> pd.Timestamp:

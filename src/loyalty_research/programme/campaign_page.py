@@ -12,6 +12,7 @@ from loyalty_research.estimates import Check, check_level
 from loyalty_research.i18n import message, messages
 from loyalty_research.programme._campaign_view import CampaignStudy
 from loyalty_research.programme._campaign_words import caused_name, sunset_name
+from loyalty_research.programme._contact_rows import gate_consent
 from loyalty_research.programme.campaigns import campaign_funnel, consent_gate
 from loyalty_research.programme.contact_dose import contact_dose_response
 from loyalty_research.programme.contact_rules import audit_contacts, sunset_policy_test
@@ -117,7 +118,10 @@ def campaign_study(
     asked = _Asked(within_days, lift_days, margin, unopened, top, level)
     for table in ("contacts", "transactions"):
         if not source.has(table):
-            return _nothing(asked, table)
+            why = message(
+                "This dataset has no table {table}, so nothing can be said about campaigns.", table=table
+            )
+            return _nothing(asked, why)
     contacts, orders = source.frame("contacts"), source.frame("transactions")
     return _gathered(source, contacts, orders, experiment, spans, {cap_days: cap}, asked)
 
@@ -135,10 +139,14 @@ def _gathered(
     level = asked.level
     sales = orders[orders["type"] != "refund"] if "type" in orders.columns else orders
     end = _end(source, sales)
+    consent = consent_gate(contacts, level=level)
+    # a breach of hours or caps is one whether there was consent or not; everything else needs consent
+    audit = audit_contacts(contacts, timezone=source.timezone, quiet_hours=spans, caps=caps, level=level)
+    contacts = gate_consent(contacts, "leave-out")[0]
+    if not (contacts["event"] == "sent").any():
+        return _nothing(asked, message("Every message was sent without consent, so there is none to count."))
     whole, dropped = _whole_campaigns(contacts, sales, end)
     lift, offer, before_days = _lift(source, contacts, orders, experiment, end, asked, absent)
-    consent = consent_gate(contacts, level=level)
-    audit = audit_contacts(contacts, timezone=source.timezone, quiet_hours=spans, caps=caps, level=level)
     funnel, groups = _funnels(whole, level)
     before, after = _habit(whole, sales, end, asked, absent)
     dose = _chosen(source, contacts, orders, end, asked, absent) if lift is None else None
@@ -181,13 +189,12 @@ def _gathered(
     absent.extend(_unrecorded(source, study, orders))
     kept = {check.name: check for part in study.parts() for check in part.checks}
     for check in consent.checks:
-        # messages without consent are in no rate of the funnel, so they are shown and take no verdict away
+        # messages without consent are in no rate, so they are shown and take no verdict away
         kept[check.name] = replace(check, gate=False)
     return replace(study, absent=tuple(absent), checks=tuple(kept.values()))
 
 
-def _nothing(asked: _Asked, table: str) -> CampaignStudy:
-    why = message("This dataset has no table {table}, so nothing can be said about campaigns.", table=table)
+def _nothing(asked: _Asked, why: str) -> CampaignStudy:
     return CampaignStudy(
         funnel=None,
         groups={},
@@ -259,10 +266,9 @@ def _funnels(contacts: pd.DataFrame, level: float) -> tuple[CampaignFunnel, dict
             groups[by] = campaign_funnel(
                 contacts,
                 by="channel" if by == "channel" else "campaign_id",
-                without_consent="leave-out",
                 level=level,
             )
-    return campaign_funnel(contacts, without_consent="leave-out", level=level), groups
+    return campaign_funnel(contacts, level=level), groups
 
 
 def _channels(contacts: pd.DataFrame) -> dict[str, str]:
@@ -300,7 +306,6 @@ def _habit(
             orders=sales,
             within_days=asked.within_days,
             as_of=end,
-            without_consent="count",
             level=asked.level,
         )
         found.append(funnel.rate("ordered"))

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import ArgumentError, ContractError, at_rows
+from loyalty_research.data.privacy import suppress_small_cells
+from loyalty_research.errors import ArgumentError, ContractError
 from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, messages, percent
 from loyalty_research.programme._contact_rows import (
+    SMALLEST,
     as_moment,
+    check_consent,
     clustered_proportion,
+    few,
+    gate_consent,
+    is_text,
     not_measurable,
     read_contacts,
+    shielded,
+    unconsented,
 )
 from loyalty_research.summaries._frames import positive_days
 
@@ -24,10 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from loyalty_research.estimates import Estimate
+    from loyalty_research.programme._contact_rows import Consent
 
 __all__ = ["CampaignFunnel", "ConsentGate", "campaign_funnel", "consent_gate"]
 
-Consent = Literal["error", "count", "leave-out"]
 By = Literal["campaign_id", "channel"]
 
 # name, numerator, denominator; where deliveries are not recorded, sent messages stand in for them
@@ -63,7 +72,9 @@ class CampaignFunnel(Result):
 
     Attributes:
         by: Column the messages are grouped by, or None.
-        table: One row per group and step: ``group, step, numerator, denominator, estimate, reason``.
+        table: One row per group and step: ``group, step, numerator, denominator, count, customers,
+            estimate, reason``; ``customers`` are those behind the count. Frames and pages blank what
+            rests on fewer than five of them.
         level: Confidence level.
         within_days: Days after sending in which an order counts, or None.
     """
@@ -91,18 +102,36 @@ class CampaignFunnel(Result):
         return found
 
     def _rows(self) -> Iterable[Row]:
-        for row in self.table.to_dict("records"):
+        for row, hidden in zip(self.table.to_dict("records"), self._hidden(), strict=True):
+            found, reason, count = row["estimate"], row["reason"], row["count"]
+            if hidden:
+                found = replace(found, value=math.nan, low=math.nan, high=math.nan)
+                reason = message("Fewer than five customers are counted, or the blank protects another one.")
+                count = None
             yield Row(
                 str(row["step"]),
-                row["estimate"],
+                found,
                 group=row["group"],
                 estimand=message(
                     "{numerator} of {denominator}",
                     numerator=_label(row["numerator"]),
                     denominator=_label(row["denominator"]),
                 ),
-                extra={"numerator": row["count"], "denominator": row["estimate"].n, "reason": row["reason"]},
+                extra={"numerator": count, "denominator": found.n, "reason": reason},
             )
+
+    def _hidden(self) -> list[bool]:
+        """Return which rows rest on fewer than five customers, or would give such a row away."""
+        cells = self.table.assign(at=range(len(self.table)), shown=1.0)
+        cells = cells[cells["reason"] == ""]
+        small = pd.Series(data=False, index=range(len(self.table)))
+        if self.by is None:
+            small[cells.loc[cells["customers"].between(1, SMALLEST - 1), "at"]] = True
+        elif len(cells):
+            # the total of a step over all groups is known from the funnel without groups
+            kept = suppress_small_cells(cells, count="customers", values=["shown"], by="step")
+            small[kept.loc[kept["shown"].isna(), "at"]] = True
+        return [bool(x) for x in small]
 
     def _verdict(self) -> str:
         shown = self.table[
@@ -120,6 +149,11 @@ class CampaignFunnel(Result):
                 count=str(len(groups)),
             )
         row = shown.iloc[-1]
+        if 0 < row["customers"] < SMALLEST:
+            return message(
+                "Fewer than five customers got as far as {numerator}. What the campaign caused needs a holdout.",
+                numerator=_label(row["numerator"]),
+            )
         return message(
             "{share} of {denominator} ended as {numerator} ({interval}). What the campaign caused needs a holdout.",
             share=row["estimate"].format(),
@@ -180,9 +214,9 @@ def campaign_funnel(
     rows = read_contacts(contacts)
     if by == "channel" and "channel" not in rows.columns:
         raise ContractError("contacts lacks the column channel, by which the funnel is to be grouped")
-    rows, consent = _gate(rows, without_consent)
+    rows, consent = gate_consent(rows, without_consent)
     pairs, orphans = _pairs(rows, by)
-    checks = [consent, _orphan_check(orphans, len(rows)), _opens_check()]
+    checks = [consent, _orphan_check(orphans, len(rows)), _opens_check(int(pairs["text"].sum()))]
     recorded = set(rows["event"])
     if orders is not None and within_days is not None:
         immature = _mark_orders(pairs, orders, within_days, as_of)
@@ -203,43 +237,11 @@ def _check_options(
 ) -> None:
     if by not in {None, "campaign_id", "channel"}:
         raise ArgumentError(f"by must be None, campaign_id or channel; got {by!r}")
-    if without_consent not in {"error", "count", "leave-out"}:
-        raise ArgumentError(f"without_consent must be error, count or leave-out; got {without_consent!r}")
+    check_consent(without_consent)
     if (orders is None) != (within_days is None):
         raise ArgumentError("orders and within_days go together: an order counts in a stated number of days")
     if within_days is not None:
         positive_days(within_days, "within_days")
-
-
-def _unconsented(rows: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return which rows are messages sent without consent; an unknown consent is none."""
-    refused = ~rows["has_consent"].astype("boolean").fillna(value=False).to_numpy(dtype=bool)
-    return np.asarray(refused & (rows["event"] == "sent").to_numpy())
-
-
-def _gate(rows: pd.DataFrame, mode: str) -> tuple[pd.DataFrame, Check]:
-    name = message("Consent")
-    if "has_consent" not in rows.columns:
-        return rows, Check(
-            name, "not measurable", message("The table has no column has_consent, so consent is not known.")
-        )
-    bad = _unconsented(rows)
-    count = int(bad.sum())
-    if not count:
-        return rows, Check(name, "passed", message("Every message was sent with consent."))
-    if mode == "error":
-        raise ContractError(
-            f"contacts.has_consent is false or empty for messages sent at {at_rows(np.flatnonzero(bad).tolist())}; "
-            "mend the consent records, or name without_consent='leave-out' or 'count'"
-        )
-    detail = messages(
-        "{count} message was sent without consent.", "{count} messages were sent without consent.", count
-    )
-    if mode == "leave-out":
-        key = pd.MultiIndex.from_frame(rows[["customer_id", "campaign_id"]])
-        rows = rows[~key.isin(key[bad])].reset_index(drop=True)
-        detail = f"{detail} {message('They are left out with all they led to.')}"
-    return rows, Check(name, "warning", detail)
 
 
 def _pairs(rows: pd.DataFrame, by: str | None) -> tuple[pd.DataFrame, int]:
@@ -257,6 +259,7 @@ def _pairs(rows: pd.DataFrame, by: str | None) -> tuple[pd.DataFrame, int]:
     for event in ("delivered", "open", "click", "redeem", "opt_out"):
         pairs[event] = index.isin(known[(rows["event"] == event).to_numpy()])
     pairs["sent"] = True
+    pairs["text"] = is_text(pairs)
     return pairs, int((~known.isin(index)).sum())
 
 
@@ -294,16 +297,45 @@ def _steps(part: pd.DataFrame, recorded: set[str], level: float) -> Iterable[dic
             if numerator == "order":
                 continue
             reason = message("The table records no event '{event}'.", event=missing[0])
-            yield {**line, "count": 0, "estimate": not_measurable(level=level), "reason": reason}
+            yield {
+                **line,
+                "count": 0,
+                "customers": 0,
+                "estimate": not_measurable(level=level),
+                "reason": reason,
+            }
             continue
         base = part[part[under] & part["mature"]] if numerator == "order" else part[part[under]]
+        if numerator == "open" and len(base) and base["text"].all():
+            reason = message("Text messages report no opening.")
+            yield {
+                **line,
+                "count": 0,
+                "customers": 0,
+                "estimate": not_measurable(level=level),
+                "reason": reason,
+            }
+            continue
+        if numerator == "open":
+            base = base[~base["text"]]
         if base.empty:
             reason = message("There are no {denominator}.", denominator=_label(under))
-            yield {**line, "count": 0, "estimate": not_measurable(level=level), "reason": reason}
+            yield {
+                **line,
+                "count": 0,
+                "customers": 0,
+                "estimate": not_measurable(level=level),
+                "reason": reason,
+            }
             continue
-        hits = base[numerator].to_numpy(dtype=float)
-        estimate = clustered_proportion(hits, base["customer_id"].to_numpy(), level=level)
-        yield {**line, "count": int(hits.sum()), "estimate": estimate, "reason": ""}
+        hits, who = base[numerator].to_numpy(dtype=float), base["customer_id"].to_numpy()
+        yield {
+            **line,
+            "count": int(hits.sum()),
+            "customers": len(np.unique(who[hits > 0].astype(str))),
+            "estimate": clustered_proportion(hits, who, level=level),
+            "reason": "",
+        }
 
 
 def _orphan_check(orphans: int, rows: int) -> Check:
@@ -321,15 +353,18 @@ def _orphan_check(orphans: int, rows: int) -> Check:
     )
 
 
-def _opens_check() -> Check:
-    return Check(
-        message("Opens"),
-        "warning",
-        message(
-            "Opens are unreliable: mail programs fetch images unasked and some readers block them. "
-            "Judge by clicks and orders."
-        ),
+def _opens_check(texts: int) -> Check:
+    detail = message(
+        "Opens are unreliable: mail programs fetch images unasked and some readers block them. "
+        "Judge by clicks and orders."
     )
+    if texts:
+        detail += " " + messages(
+            "{count} text message reports no opening and is not among those that could be opened.",
+            "{count} text messages report no opening and are not among those that could be opened.",
+            texts,
+        )
+    return Check(message("Opens"), "warning", detail)
 
 
 def _window_check(immature: int, days: int) -> Check:
@@ -368,10 +403,16 @@ class ConsentGate(Result):
     def _rows(self) -> Iterable[Row]:
         if self.share is None:
             return
-        name = message("sent without consent")
-        yield Row(name, self.share, group="all", estimand=_label("sent"))
-        for channel, estimate in self.by_channel.items():
-            yield Row(name, estimate, group=channel, estimand=_label("sent"))
+        name, of = message("sent without consent"), _label("sent")
+        lone = any(few(found) for found in self.by_channel.values())
+        for group, found in {"all": self.share, **self.by_channel}.items():
+            shown, reason = shielded(found)
+            # a lone blank could be had from the total
+            hide = lone and group != "all" and found.value > 0
+            if hide and not reason:
+                shown = replace(shown, value=math.nan, low=math.nan, high=math.nan)
+                reason = message("The blank protects another channel.")
+            yield Row(name, shown, group=group, estimand=of, extra={"reason": reason})
 
     def _verdict(self) -> str:
         if self.share is None:
@@ -404,9 +445,9 @@ def consent_gate(contacts: Any, *, level: float = 0.95) -> ConsentGate:
     if not sent.any():
         raise ContractError("contacts has no event 'sent', so consent cannot be judged")
     if "has_consent" not in rows.columns:
-        check = _gate(rows, "count")[1]
+        check = gate_consent(rows, "count")[1]
         return ConsentGate(share=None, without=0, by_channel={}, checks=(check,))
-    bad = pd.Series(_unconsented(rows), index=rows.index)[sent]
+    bad = pd.Series(unconsented(rows), index=rows.index)[sent]
     who = rows.loc[sent, "customer_id"]
     share = clustered_proportion(bad.to_numpy(), who.to_numpy(), level=level)
     channels: dict[str, Estimate] = {}

@@ -13,15 +13,26 @@ from scipy import stats
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message
-from loyalty_research.programme._contact_rows import as_moment, not_measurable, read_contacts, refuse
+from loyalty_research.programme._contact_rows import (
+    SMALLEST,
+    as_moment,
+    check_consent,
+    gate_consent,
+    not_measurable,
+    read_contacts,
+    refuse,
+    shielded,
+)
 from loyalty_research.stats.contrasts import contrast_of_proportions, trend_weights
 from loyalty_research.stats.proportions import proportion
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from numpy.typing import NDArray
+
+    from loyalty_research.programme._contact_rows import Consent
 
     Floats = NDArray[np.float64]
 
@@ -33,8 +44,6 @@ __all__ = [
     "robust_slope",
     "window_sums",
 ]
-
-SMALLEST = 5
 
 
 def mean_estimate(values: Floats, *, level: float, unit: str | None = None) -> Estimate:
@@ -173,7 +182,9 @@ class ContactDoseResponse(Result):
                 (message("opted out"), row["opt_out"]),
             ):
                 if found is not None:
-                    yield Row(name, found, group=group, estimand=message("level at this dose"))
+                    shown, reason = shielded(found) if found.unit == "fraction" else (found, "")
+                    extra = {"reason": reason}
+                    yield Row(name, shown, group=group, estimand=message("level at this dose"), extra=extra)
         yield Row(message("margin per further contact"), self.margin_trend, group="trend", estimand=design)
         if self.opt_out_trend is not None:
             yield Row(
@@ -215,7 +226,9 @@ def contact_dose_response(
     end: dt.date | str,
     assigned: str | None = None,
     margin: float | None = None,
+    doses: Mapping[str, float] | None = None,
     top: int | None = None,
+    without_consent: Consent = "error",
     currency: str | None = None,
     level: float = 0.95,
 ) -> ContactDoseResponse:
@@ -233,9 +246,13 @@ def contact_dose_response(
         transactions: ``customer_id, transacted_at, amount`` and ``cost_of_goods`` or ``margin``.
         start: First moment of the window, naive UTC.
         end: First moment after it.
-        assigned: Column of ``customers`` with the number of contacts drawn by lot.
+        assigned: Column of ``customers`` with the number of contacts drawn by lot, or with the arm.
         margin: Share of the amount that is margin, a fraction.
+        doses: Arm to its number of contacts, such as ``{"none": 0, "monthly": 1, "weekly": 4}``, where
+            ``assigned`` names a column of arms, as a table of assignments has.
         top: Doses from this on are taken together as this many.
+        without_consent: ``"error"`` refuses messages sent without consent, ``"leave-out"`` drops them with
+            all they led to, ``"count"`` keeps them; the last two count them in a check.
         currency: Code of the margin's currency, for display.
         level: Confidence level.
 
@@ -264,8 +281,10 @@ def contact_dose_response(
         raise ArgumentError("start must come before end")
     if top is not None and (isinstance(top, bool) or top < 1):
         raise ArgumentError(f"top must be at least 1; got {top!r}")
+    check_consent(without_consent)
+    customers = _dosed(customers, assigned, doses)
     people = _people(customers, assigned)
-    rows = read_contacts(contacts)
+    rows, consent = gate_consent(read_contacts(contacts), without_consent)
     rows = rows[(rows["sent_at"] >= first) & (rows["sent_at"] < last)]
     sent = rows[rows["event"] == "sent"].groupby("customer_id").size().reindex(people, fill_value=0)
     received: Floats = np.asarray(sent, dtype=np.float64)
@@ -281,8 +300,23 @@ def contact_dose_response(
         by_dose=_by_dose(dose, gain, left if recorded else None, level, currency),
         margin_trend=trend,
         opt_out_trend=_share_trend(dose, left, level) if recorded else None,
-        checks=tuple(_checks(assigned, dose, received, recorded=recorded, top=top)),
+        checks=(*_checks(assigned, dose, received, recorded=recorded, top=top), consent),
     )
+
+
+def _dosed(customers: pd.DataFrame, assigned: str | None, doses: Mapping[str, float] | None) -> pd.DataFrame:
+    """Put the number of contacts in the place of the arm, where arms are named."""
+    if doses is None or (assigned is not None and assigned not in customers.columns):
+        return customers
+    if assigned is None:
+        raise ArgumentError("doses= says what the arms of assigned= stand for, so name that column too")
+    if any(not (math.isfinite(d) and d >= 0) for d in doses.values()):
+        raise ArgumentError(f"doses must be numbers of contacts from 0; got {dict(doses)!r}")
+    known = customers[assigned].isin(list(doses)).to_numpy()
+    refuse(
+        ~known, f"customers.{assigned} holds an arm that doses= does not name", "name its number of contacts"
+    )
+    return customers.assign(**{assigned: customers[assigned].map(dict(doses)).astype(float)})
 
 
 def _people(customers: pd.DataFrame, assigned: str | None) -> pd.Index:

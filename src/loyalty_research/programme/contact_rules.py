@@ -15,9 +15,15 @@ from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message
 from loyalty_research.programme._contact_rows import (
     as_moment,
+    check_consent,
     clustered_proportion,
+    few,
+    gate_consent,
+    is_text,
     not_measurable,
     read_contacts,
+    shielded,
+    shown_share,
 )
 from loyalty_research.stats.proportions import difference_in_proportions, proportion
 from loyalty_research.summaries._frames import positive_days
@@ -29,6 +35,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.estimates import Estimate
+    from loyalty_research.programme._contact_rows import Consent
 
 __all__ = [
     "ContactAudit",
@@ -41,6 +48,7 @@ __all__ = [
 NIGHT = (("21:00", "07:00"),)
 WEEKLY = {7: 2}
 DAY_MINUTES = 24 * 60
+HOUR = 3_600_000_000  # microseconds
 
 
 def messages_per_month(per_week: float) -> float:
@@ -75,6 +83,9 @@ class ContactAudit(Result):
         caps: Days of a window to share of messages beyond the cap.
         limits: Days of a window to most messages allowed in it.
         customers_over: Days of a window to share of customers who got a message beyond the cap.
+        hour_limits: Hours of a window to most messages allowed in it.
+        hour_caps: Hours of a window to share of messages beyond the cap; empty where only days are known.
+        customers_over_hours: The same as a share of customers.
     """
 
     title: ClassVar[str] = "Rules of contact"
@@ -85,34 +96,34 @@ class ContactAudit(Result):
     caps: dict[int, Estimate]
     limits: dict[int, int]
     customers_over: dict[int, Estimate]
+    hour_limits: dict[int, int]
+    hour_caps: dict[int, Estimate]
+    customers_over_hours: dict[int, Estimate]
     level: float
 
     def _rows(self) -> Iterable[Row]:
         hours = ", ".join(f"[{a}, {b})" for a, b in self.quiet_hours)
-        reason = "" if self.quiet is not None else message("The hour of sending is not recorded.")
-        yield Row(
-            message("messages sent in quiet hours"),
-            self.quiet if self.quiet is not None else not_measurable(level=self.level),
-            group=hours,
-            estimand=message("of messages sent, local time"),
-            extra={"reason": reason},
-        )
+        of, who = message("of messages sent"), message("of customers sent a message")
+        beyond, got = message("messages beyond the cap"), message("customers who got one beyond the cap")
+        lines = [
+            (
+                message("messages sent in quiet hours"),
+                self.quiet,
+                hours,
+                message("of messages sent, local time"),
+            )
+        ] * bool(self.quiet_hours)
         for days, most in self.limits.items():
             rule = message("at most {most} in {days} days", most=str(most), days=str(days))
-            yield Row(
-                message("messages beyond the cap"),
-                self.caps[days],
-                group=rule,
-                estimand=message("of messages sent"),
-                extra={"reason": ""},
-            )
-            yield Row(
-                message("customers who got one beyond the cap"),
-                self.customers_over[days],
-                group=rule,
-                estimand=message("of customers sent a message"),
-                extra={"reason": ""},
-            )
+            lines += [(beyond, self.caps[days], rule, of), (got, self.customers_over[days], rule, who)]
+        for hours_, most in self.hour_limits.items():
+            rule = message("at most {most} in {hours} hours", most=str(most), hours=str(hours_))
+            lines += [(beyond, self.hour_caps.get(hours_), rule, of)]
+            lines += [(got, self.customers_over_hours.get(hours_), rule, who)]
+        unknown = message("The hour of sending is not recorded.")
+        for name, found, group, estimand in lines:
+            shown, reason = (not_measurable(level=self.level), unknown) if found is None else shielded(found)
+            yield Row(name, shown, group=group, estimand=estimand, extra={"reason": reason})
 
     def _verdict(self) -> str:
         parts = []
@@ -120,7 +131,7 @@ class ContactAudit(Result):
             parts.append(
                 message(
                     "{share} of messages were sent in quiet hours ({zone} time).",
-                    share=self.quiet.format(),
+                    share=shown_share(self.quiet),
                     zone=self.timezone,
                 )
             )
@@ -129,9 +140,18 @@ class ContactAudit(Result):
                 "The cap of {most} in {days} days was exceeded for {share} of customers.",
                 most=str(most),
                 days=str(days),
-                share=self.customers_over[days].format(),
+                share=shown_share(self.customers_over[days]),
             )
             for days, most in self.limits.items()
+        )
+        parts.extend(
+            message(
+                "The cap of {most} in {hours} hours was exceeded for {share} of customers.",
+                most=str(self.hour_limits[hours]),
+                hours=str(hours),
+                share=shown_share(found),
+            )
+            for hours, found in self.customers_over_hours.items()
         )
         return " ".join(parts) or message("No rule could be audited.")
 
@@ -142,20 +162,26 @@ def audit_contacts(
     timezone: str,
     quiet_hours: Sequence[tuple[str, str]] = NIGHT,
     caps: Mapping[int, int] = WEEKLY,
+    hour_caps: Mapping[int, int] | None = None,
     channel: str | None = None,
+    without_consent: Consent = "count",
     level: float = 0.95,
 ) -> ContactAudit:
     """Audit sending times and frequencies in the time of the place where messages are read.
 
     A cap of 2 in 7 days is broken by a message that is the third within its own day and the six
-    days before it, so no calendar week hides a breach.
+    days before it, so no calendar week hides a breach. Days are local calendar days, which summer time
+    makes 23 or 25 hours long; a cap in hours counts hours that passed.
 
     Args:
         contacts: Contact events with ``sent_at`` in naive UTC; anything narwhals reads.
         timezone: IANA zone, such as the dataset's ``timezone``.
         quiet_hours: ``(from, until)`` as ``"HH:MM"``, half-open; it may run over midnight.
         caps: Days of a window to the most messages a customer may get in it.
+        hour_caps: Hours of a window to the most messages a customer may get in it.
         channel: Only messages of this channel, such as ``"sms"``.
+        without_consent: ``"count"`` audits messages sent without consent like the others, ``"leave-out"``
+            drops them, ``"error"`` refuses them; the first two count them in a check.
         level: Confidence level.
 
     Returns:
@@ -172,6 +198,7 @@ def audit_contacts(
         0.5
     """
     check_level(level)
+    check_consent(without_consent)
     hours = tuple((a, b) for a, b in quiet_hours)
     minutes = [(_minutes(a), _minutes(b)) for a, b in hours]
     if any(a == b for a, b in minutes):
@@ -179,22 +206,32 @@ def audit_contacts(
     limits = {
         positive_days(days, "days of a cap"): positive_days(most, "a cap") for days, most in caps.items()
     }
-    sent = _sent(read_contacts(contacts), channel).sort_values(["customer_id", "sent_at"], kind="stable")
+    in_hours = {
+        positive_days(span, "hours of a cap"): positive_days(most, "a cap")
+        for span, most in (hour_caps or {}).items()
+    }
+    rows, consent = gate_consent(read_contacts(contacts), without_consent)
+    sent = _sent(rows, channel).sort_values(["customer_id", "sent_at"], kind="stable")
     local = _local(sent["sent_at"], timezone)
     minute = (local.dt.hour * 60 + local.dt.minute).to_numpy()
     who = sent["customer_id"].to_numpy()
     timed = bool((local.dt.normalize() != local).any())
     day = local.dt.normalize().to_numpy().astype("datetime64[D]").astype(np.int64)
     over = {days: _beyond(who, day, days, most) for days, most in limits.items()}
+    moment = sent["sent_at"].to_numpy().astype("datetime64[us]").astype(np.int64)
+    soon = {h: _beyond(who, moment, h * HOUR, most) for h, most in in_hours.items()} if timed else {}
     return ContactAudit(
         timezone=timezone,
-        quiet=clustered_proportion(_within(minute, minutes), who, level=level) if timed else None,
+        quiet=clustered_proportion(_within(minute, minutes), who, level=level) if timed and hours else None,
         quiet_hours=hours,
         caps={days: clustered_proportion(flags, who, level=level) for days, flags in over.items()},
         limits=limits,
         customers_over={days: _customers(who, flags, level) for days, flags in over.items()},
+        hour_limits=in_hours,
+        hour_caps={h: clustered_proportion(flags, who, level=level) for h, flags in soon.items()},
+        customers_over_hours={h: _customers(who, flags, level) for h, flags in soon.items()},
         level=level,
-        checks=(_hour_check(timed=timed, zone=timezone),),
+        checks=(_hour_check(timed=timed, zone=timezone), consent),
     )
 
 
@@ -239,15 +276,15 @@ def _within(minute: NDArray[Any], spans: Sequence[tuple[int, int]]) -> NDArray[n
     return inside
 
 
-def _beyond(who: NDArray[Any], day: NDArray[np.int64], days: int, most: int) -> NDArray[np.bool_]:
-    """Flag messages that are more than the most within their day and the ``days - 1`` before.
+def _beyond(who: NDArray[Any], at: NDArray[np.int64], span: int, most: int) -> NDArray[np.bool_]:
+    """Flag messages that are more than the most within ``span`` units of time up to their own.
 
     Rows are sorted by customer and time; a cap is broken where the message ``most`` places before
     is the same customer's and lies in the window.
     """
-    flags = np.zeros(len(day), dtype=bool)
-    if len(day) > most:
-        flags[most:] = (who[most:] == who[:-most]) & (day[most:] - day[:-most] < days)
+    flags = np.zeros(len(at), dtype=bool)
+    if len(at) > most:
+        flags[most:] = (who[most:] == who[:-most]) & (at[most:] - at[:-most] < span)
     return flags
 
 
@@ -289,15 +326,13 @@ class SunsetTest(Result):
 
     def _rows(self) -> Iterable[Row]:
         name = message("ordered within {days} days", days=str(self.within_days))
-        yield Row(
-            name,
-            self.silent,
-            group=message("opened none of {k}", k=str(self.unopened)),
-            estimand=message("rate"),
-        )
+        rates = [(self.silent, message("opened none of {k}", k=str(self.unopened)))]
         if self.openers is not None:
-            yield Row(name, self.openers, group=message("opened at least one"), estimand=message("rate"))
-        if self.difference is not None:
+            rates.append((self.openers, message("opened at least one")))
+        for found, group in rates:
+            shown, reason = shielded(found)
+            yield Row(name, shown, group=group, estimand=message("rate"), extra={"reason": reason})
+        if self.difference is not None and not any(few(found) for found, _ in rates):
             yield Row(
                 name,
                 self.difference,
@@ -306,6 +341,13 @@ class SunsetTest(Result):
             )
 
     def _verdict(self) -> str:
+        if few(self.silent):
+            return message(
+                "Fewer than five of the customers who opened none of their first {k} messages ordered within {days} "
+                "days; what the messages add to orders needs a holdout.",
+                k=str(self.unopened),
+                days=str(self.within_days),
+            )
         return message(
             "Of customers who opened none of their first {k} messages, {share} ordered within {days} days "
             "({interval}). A rule that drops them drops these buyers too; what the messages add to their orders "
@@ -326,6 +368,7 @@ def sunset_policy_test(
     unopened: int = 4,
     wait_days: int = 7,
     channel: str | None = None,
+    without_consent: Consent = "error",
     level: float = 0.95,
 ) -> SunsetTest:
     """Test the rule 'drop who has not opened the last messages' on what those customers buy.
@@ -341,7 +384,9 @@ def sunset_policy_test(
         as_of: Last day observed; who was watched for less is left out and counted.
         unopened: Messages after which customers are judged.
         wait_days: Days given to open the last of them.
-        channel: Only messages of this channel.
+        channel: Only messages of this channel; text messages, which report no opening, never count.
+        without_consent: ``"error"`` refuses messages sent without consent, ``"leave-out"`` drops them with
+            all they led to, ``"count"`` keeps them; the last two count them in a check.
         level: Confidence level.
 
     Raises:
@@ -368,7 +413,9 @@ def sunset_policy_test(
         (wait_days, "wait_days", 0),
     ):
         positive_days(value, name, least=least)
-    rows = read_contacts(contacts)
+    check_consent(without_consent)
+    rows, consent = gate_consent(read_contacts(contacts), without_consent)
+    rows = rows[~is_text(rows) | (rows["event"] != "sent").to_numpy()]
     if not rows["event"].isin(["open", "click"]).any():
         raise ContractError("contacts records no event 'open' or 'click', so nobody can be called silent")
     judged = _judged(rows, channel, unopened, wait_days)
@@ -405,6 +452,7 @@ def sunset_policy_test(
                     left=f"{int((mature & judged['left']).sum()):,}",
                 ),
             ),
+            consent,
         ),
     )
 

@@ -12,7 +12,7 @@ import pandas as pd
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
-from loyalty_research.programme._contact_rows import as_moment, refuse
+from loyalty_research.programme._contact_rows import as_moment, check_consent, gate_consent, refuse
 from loyalty_research.stats.survival import curve_interval, curve_quantile, kaplan_meier, survival_at
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from loyalty_research.programme._contact_rows import Consent
     from loyalty_research.stats.survival import SurvivalCurve
 
 __all__ = ["GratitudeLatency", "gratitude_latency"]
@@ -77,6 +78,7 @@ def gratitude_latency(
     event_at: str = "occurred_at",
     thanked_at: str = "sent_at",
     within_days: Sequence[float] = (1, 7, 30),
+    without_consent: Consent = "error",
     level: float = 0.95,
 ) -> GratitudeLatency:
     """Return how long customers wait for thanks after their first event.
@@ -93,6 +95,8 @@ def gratitude_latency(
         event_at: Column of ``events`` with naive moments.
         thanked_at: Column of ``thanks`` with naive moments.
         within_days: Days for which the share thanked is wanted.
+        without_consent: Thanks sent without consent, where ``thanks`` has a column ``has_consent``, are
+            refused (``"error"``), dropped (``"leave-out"``) or kept (``"count"``); the last two count them.
         level: Confidence level.
 
     Returns:
@@ -122,7 +126,9 @@ def gratitude_latency(
     first = first[first < end]
     if first.empty:
         raise DesignError("no event lies before the end of the data, so nobody could have been thanked")
-    said = _moments(thanks, thanked_at, "thanks")
+    check_consent(without_consent)
+    allowed, consent = gate_consent(thanks, without_consent, table="thanks")
+    said = _moments(allowed, thanked_at, "thanks")
     said = said[said["moment"] < end]
     # the first thanks at or after the event
     said = said.join(first.rename("event"), on="customer_id", how="inner")
@@ -138,7 +144,7 @@ def gratitude_latency(
         thanked=shares,
         waiting=int((~thanked).sum()),
         curve=_frame(curve, level),
-        checks=(_follow_up(shares),),
+        checks=(_follow_up(shares), consent),
     )
 
 
