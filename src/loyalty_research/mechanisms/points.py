@@ -170,6 +170,10 @@ class Points(Mechanism):
     def _cost(self) -> float:
         return self._value() if self.reward_cost is None else self.reward_cost
 
+    def point_worth(self) -> float:
+        """Return what a point is worth to the customer when it is used, in money."""
+        return self._value() / self.reward_points
+
     def headline_rebate(self) -> float:
         """Return the rebate at best: every point is used, a fraction of spend."""
         return self._value() / self.line + self._bonus()
@@ -371,7 +375,7 @@ class Points(Mechanism):
         name = message("Exchange rate")
         if self.reward_value is None or self.reward_value == 0:
             return [], [Check(name, "not measurable", message("the rules state no value of a reward"))]
-        worth = self.reward_value / self.reward_points
+        worth = self.point_worth()
         digits = round(worth / 10 ** math.floor(math.log10(worth)), 9)
         easy = digits in (1.0, 2.0, 2.5, 5.0)
         fields = {

@@ -91,6 +91,7 @@ from loyalty_research.programme.revenue import (
     revenue_concentration,
     revenue_retention,
 )
+from loyalty_research.programme.scenarios import Scenario, assumed_scenario
 from loyalty_research.programme.scorecard import (
     Scorecard,
     ScorecardLine,
@@ -133,13 +134,8 @@ from loyalty_research.programme.surveys import (
 from loyalty_research.programme.tier_spells import TierStates, qualifying_activity, tier_spells, tier_states
 from loyalty_research.programme.tiers import TierMigration, TierReach, tier_migration
 from loyalty_research.programme.value_segments import ValueSegments, value_segments
-from loyalty_research.programme.what_if import (
-    AssumptionTornado,
-    MechanismComparison,
-    Scenario,
-    assumption_tornado,
-    compare_mechanisms,
-)
+from loyalty_research.programme.tornado import AssumptionTornado, assumption_tornado, default_swings
+from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
     "ActiveMembership",
@@ -200,6 +196,7 @@ __all__ = [
     "active_membership_rate",
     "adjusted_rand_index",
     "age_bands",
+    "assumed_scenario",
     "assumption_tornado",
     "audit_contacts",
     "banded",
@@ -215,6 +212,7 @@ __all__ = [
     "customer_effort_score",
     "customer_loss_value",
     "customer_satisfaction",
+    "default_swings",
     "expiry_what_if",
     "gratitude_latency",
     "incentive_bias",
