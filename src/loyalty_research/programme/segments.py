@@ -73,7 +73,7 @@ def banded(values: pd.Series[Any], edges: Sequence[float], *, name: str = "value
     return pd.Series(pd.Categorical.from_codes(codes.tolist(), dtype=kind), index=values.index, name=name)
 
 
-def _days_until(transactions: Any, as_of: dt.date | str) -> tuple[pd.DataFrame, pd.Timestamp]:
+def days_until(transactions: Any, as_of: dt.date | str) -> tuple[pd.DataFrame, pd.Timestamp]:
     """Return purchase days up to and including ``as_of``."""
     end = as_moment(as_of, "as_of").normalize()
     days = daily(transactions)
@@ -124,7 +124,7 @@ def rfm_segments(
     References:
         Hughes (1994), Strategic Database Marketing; Fader, Hardie and Lee (2005), RFM and CLV.
     """
-    days, end = _days_until(transactions, as_of)
+    days, end = days_until(transactions, as_of)
     if window_days is not None:
         since = end - pd.Timedelta(days=positive_days(window_days, "window_days"))
         days = days[days["transacted_date"] > since]
@@ -193,8 +193,8 @@ def loyalty_segments(
     """
     positive_days(loyal_purchases, "loyal_purchases", least=2)
     positive_days(active_days, "active_days")
-    people = _people(customers)
-    days, end = _days_until(transactions, as_of)
+    people = check_customers(customers)
+    days, end = days_until(transactions, as_of)
     strangers = ~days["customer_id"].isin(people).to_numpy()
     refuse(strangers, "purchase days belong to no row of customers", "add them to customers")
     per = days.groupby("customer_id")["transacted_date"].agg(["size", "max"]).reindex(people)
@@ -217,7 +217,12 @@ def loyalty_segments(
     return rules
 
 
-def _people(customers: pd.DataFrame, *columns: str) -> pd.Index:
+def check_customers(customers: pd.DataFrame, *columns: str) -> pd.Index:
+    """Return the customers of a table with one row each.
+
+    Raises:
+        ContractError: When a column is missing, or a customer is null or repeats.
+    """
     missing = [c for c in ("customer_id", *columns) if c not in customers.columns]
     if missing:
         raise ContractError(f"customers lacks the column {', '.join(missing)}")
@@ -251,7 +256,7 @@ def age_bands(
         >>> age_bands(people, as_of="2024-03-31").tolist()
         ['[22, 50)', '[15, 22)']
     """
-    people = _people(customers)
+    people = check_customers(customers)
     if "birth_date" in customers.columns:
         born = pd.to_datetime(customers["birth_date"])
         day = as_moment(as_of, "as_of")
@@ -277,7 +282,7 @@ def persons_and_organisations(customers: pd.DataFrame) -> pd.Series[Any]:
         >>> persons_and_organisations(people).tolist()
         ['organisation', 'person', 'not known']
     """
-    people = _people(customers, "is_organisation")
+    people = check_customers(customers, "is_organisation")
     firm = customers["is_organisation"].astype("boolean")
     labels = np.where(firm.isna(), UNKNOWN, np.where(firm.fillna(value=False), "organisation", "person"))
     return pd.Series(labels, index=people, name="legal form")
@@ -307,7 +312,7 @@ def purchase_cycles(transactions: Any, *, as_of: dt.date | str, edge_days: float
     """
     if not (math.isfinite(edge_days) and edge_days > 0):
         raise ArgumentError(f"edge_days must be positive; got {edge_days!r}")
-    days, _ = _days_until(transactions, as_of)
+    days, _ = days_until(transactions, as_of)
     days = days.sort_values(["customer_id", "transacted_date"])
     gaps = days.groupby("customer_id")["transacted_date"].diff().dt.days
     middle = gaps.groupby(days["customer_id"]).median()
