@@ -6,6 +6,7 @@ not measurable, with the reason.
 
 from __future__ import annotations
 
+from loyalty_research.programme.acquisition_cost import AcquisitionCost, acquisition_and_retention_cost
 from loyalty_research.programme.association import adjusted_rand_index, cramers_v
 from loyalty_research.programme.bunching import Bunching, bunching_at_line
 from loyalty_research.programme.campaign_page import CampaignStudy, campaign_study
@@ -138,6 +139,7 @@ from loyalty_research.programme.tornado import AssumptionTornado, assumption_tor
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
+    "AcquisitionCost",
     "ActiveMembership",
     "AssumptionTornado",
     "BreakEven",
@@ -193,6 +195,7 @@ __all__ = [
     "TierReach",
     "TierStates",
     "ValueSegments",
+    "acquisition_and_retention_cost",
     "active_membership_rate",
     "adjusted_rand_index",
     "age_bands",
