@@ -134,8 +134,9 @@ from loyalty_research.programme.surveys import (
 )
 from loyalty_research.programme.tier_spells import TierStates, qualifying_activity, tier_spells, tier_states
 from loyalty_research.programme.tiers import TierMigration, TierReach, tier_migration
-from loyalty_research.programme.value_segments import ValueSegments, value_segments
 from loyalty_research.programme.tornado import AssumptionTornado, assumption_tornado, default_swings
+from loyalty_research.programme.value_segments import ValueSegments, value_segments
+from loyalty_research.programme.wallet import ShareOfWallet, share_of_wallet
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
@@ -189,6 +190,7 @@ __all__ = [
     "SegmentStability",
     "ServiceLevel",
     "ServiceRetention",
+    "ShareOfWallet",
     "SpendByAge",
     "SunsetTest",
     "TierMigration",
@@ -258,6 +260,7 @@ __all__ = [
     "segment_stability",
     "service_and_retention",
     "service_level",
+    "share_of_wallet",
     "spend_by_age",
     "sunset_policy_test",
     "tier_migration",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.programme._windows import PurchaseDays
 
-    Array = NDArray[np.float64]
+    Array = NDArray[Any]
 
 __all__ = [
     "codes_by_customer",
@@ -41,6 +41,7 @@ __all__ = [
 
 LINEAR = "linearised by customer, t"
 SCORE = "linearised by customer, wilson"
+TINY = 1e-13  # of the value: what rounding leaves where nothing varies
 
 
 # --- reading -------------------------------------------------------------------------------------
@@ -247,7 +248,11 @@ def ratio_of_sums(
         Cochran (1977), Sampling Techniques, section 6.4.
     """
     value, se, count = _linear(part, whole, weights)
-    half = float(stats.t.isf((1 - level) / 2, count - 1)) * se if count > 1 and se > 0 else math.nan
+    half = (
+        float(stats.t.isf((1 - level) / 2, count - 1)) * se
+        if count > 1 and se > TINY * abs(value)
+        else math.nan
+    )
     return Estimate(value, value - half, value + half, level, LINEAR, count if n is None else n, unit)
 
 
@@ -278,9 +283,9 @@ def share_of_sums(
     """
     value, se, count = _linear(part, whole, weights)
     shown = count if n is None else n
-    if count < 2 or (se <= 1e-15 and 1e-12 < value < 1 - 1e-12):
+    if count < 2 or (se <= TINY and 1e-12 < value < 1 - 1e-12):
         return Estimate(value, math.nan, math.nan, level, SCORE, shown, "fraction")
-    effective = float(count) if se <= 1e-15 else value * (1 - value) / se**2
+    effective = float(count) if se <= TINY else value * (1 - value) / se**2
     tail = (1 - level) / 2
     effective *= float((stats.norm.isf(tail) / stats.t.isf(tail, count - 1)) ** 2)
     value = min(max(value, 0.0), 1.0)
@@ -301,9 +306,8 @@ def mean_estimate(
     w = np.ones(size) if weights is None else weights
     mean = float(w @ values) / float(w.sum())
     moved = w * (values - mean) / w.sum()
-    half = math.nan
-    if size > 1 and (moved != 0).any():
-        se = math.sqrt(float(moved @ moved) * size / (size - 1))
+    half, se = math.nan, math.sqrt(float(moved @ moved) * size / max(size - 1, 1))
+    if size > 1 and se > TINY * abs(mean):
         half = float(stats.t.isf((1 - level) / 2, size - 1)) * se
     method = "t" if weights is None else "t, linearised weights"
     return Estimate(mean, mean - half, mean + half, level, method, size, unit)

@@ -29,6 +29,7 @@ __all__ = [
     "customer_effort_score",
     "customer_satisfaction",
     "net_promoter_score",
+    "response_check",
 ]
 
 EffortDirection = Literal["higher is easier", "lower is easier"]
@@ -223,7 +224,7 @@ def net_promoter_score(
         standard_error=100 * se,
         scale=(int(scale[0]), int(scale[1])),
         checks=(
-            _response_check(n, invited, 100 * mean, -100.0, 100.0, weighted=weights is not None),
+            response_check(n, invited, 100 * mean, -100.0, 100.0, weighted=weights is not None),
             *_lowest_check(answers, scale),
             *_spread_check(se),
         ),
@@ -264,7 +265,7 @@ def customer_satisfaction(
         share,
         scale=scale,
         checks=(
-            _response_check(
+            response_check(
                 answers.size, invited, 100 * share.value, 0.0, 100.0, weighted=weights is not None
             ),
         ),
@@ -324,7 +325,7 @@ def customer_effort_score(
         scale=scale,
         direction=direction,
         checks=(
-            _response_check(n, invited, mean, *map(float, scale), weighted=weights is not None),
+            response_check(n, invited, mean, *map(float, scale), weighted=weights is not None),
             *_spread_check(se),
         ),
     )
@@ -432,9 +433,22 @@ def _share(chosen: NDArray[np.bool_], weight: Array, level: float) -> Estimate:
 # --- what to know of the answers ---------------------------------------------------------------
 
 
-def _response_check(
+def response_check(
     n: int, invited: int | None, value: float, worst: float, best: float, *, weighted: bool
 ) -> Check:
+    """Say how many of those asked answered, and how far the others could move a mean of answers.
+
+    Args:
+        n: Customers who answered.
+        invited: Customers who were asked; None where that is not known.
+        value: The mean.
+        worst: Lowest answer there could be.
+        best: Highest answer there could be.
+        weighted: Whether weights stand in for those who did not answer.
+
+    Raises:
+        ArgumentError: When fewer were asked than answered.
+    """
     name = message("Who answered")
     if invited is None:
         said = message(
