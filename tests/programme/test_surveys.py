@@ -156,3 +156,10 @@ def test_answers_that_are_all_alike_have_no_interval():
     assert np.isnan(found.score.low)
     assert any(c.name == "Spread of the answers" for c in found.checks)
     assert "no interval" in found.verdict()
+
+
+def test_limits_of_few_answers_stop_at_the_ends_of_the_score():
+    # 19 promoters and a detractor: the plain normal limits are 70.9 and 109.1 points
+    found = net_promoter_score(wave(19, 0, 1)).score
+    assert found.high == 100.0
+    assert found.low == pytest.approx(70.899, abs=1e-3)

@@ -73,7 +73,7 @@ class NetPromoterScore(Result):
         value = self.score.value - earlier.score.value
         se = math.hypot(self.standard_error, earlier.standard_error)
         n = self.score.n + earlier.score.n
-        found = _normal(value, se, self.score.level, n, "points", "normal, independent waves")
+        found = _normal(value, se, self.score.level, n, end=200.0, method="normal, independent waves")
         if not se > 0:
             return found
         p = math.erfc(abs(value) / se / math.sqrt(2))
@@ -217,7 +217,7 @@ def net_promoter_score(
     sides = np.where(answers >= 9, 1.0, np.where(answers <= 6, -1.0, 0.0))
     mean, se = _weighted_mean(sides, weight)
     return NetPromoterScore(
-        _normal(100 * mean, 100 * se, level, n, "points", "normal, multinomial"),
+        _normal(100 * mean, 100 * se, level, n, end=100.0, method="normal, multinomial"),
         promoters=_share(sides == 1, weight, level),
         passives=_share(sides == 0, weight, level),
         detractors=_share(sides == -1, weight, level),
@@ -412,11 +412,13 @@ def _weighted_mean(values: Array, weight: Array) -> tuple[float, float]:
     return mean, float(np.sqrt(np.sum((weight * (values - mean)) ** 2)) / total)
 
 
-def _normal(value: float, se: float, level: float, n: int, unit: str | None, method: str) -> Estimate:
+def _normal(value: float, se: float, level: float, n: int, *, end: float, method: str) -> Estimate:
+    """Return points with normal limits, which stop at the ends of what points can be."""
     from scipy.special import ndtri
 
     half = float(ndtri(0.5 + level / 2)) * se if se > 0 else math.nan
-    return Estimate(value, value - half, value + half, level, method, int(n), unit)
+    low, high = (float(np.clip(value + side * half, -end, end)) for side in (-1, 1))
+    return Estimate(value, low, high, level, method, int(n), "points")
 
 
 def _share(chosen: NDArray[np.bool_], weight: Array, level: float) -> Estimate:
