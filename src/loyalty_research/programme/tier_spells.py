@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["PERIODS", "TierStates", "qualifying_activity", "tier_spells", "tier_states"]
+__all__ = ["PERIODS", "TierStates", "activity_lines", "qualifying_activity", "tier_spells", "tier_states"]
 
 PERIODS = ("M", "Q", "Y")
 UPGRADES = ("period-end", "immediate")
@@ -251,10 +251,15 @@ def tier_states(
     )
 
 
-def _activity(
+def activity_lines(
     transactions: Any, period: str, measure: str, as_of: dt.date | str | None
 ) -> tuple[pd.DataFrame, int]:
-    """Return purchases with the ordinal of their period, and the last day observed."""
+    """Return purchases with the ordinal of their period, and the last day observed.
+
+    Raises:
+        ArgumentError: When an option is outside its range.
+        ContractError: When the table breaks its contract.
+    """
     check_period(period)
     if measure not in ("amount", "orders"):
         raise ArgumentError(f"measure is 'amount' or 'orders'; got {measure!r}")
@@ -296,7 +301,7 @@ def qualifying_activity(
         >>> qualifying_activity(orders).to_numpy().tolist()
         [['a', '2022', 300.0]]
     """
-    found, last = _activity(transactions, period, measure, as_of)
+    found, last = activity_lines(transactions, period, measure, as_of)
     now = pd.Period(dt.date.fromordinal(last), period)
     if now.end_time.date().toordinal() > last:
         now -= 1
@@ -352,7 +357,7 @@ def tier_spells(
     steps = _check_lines(lines, base)
     if upgrades not in UPGRADES:
         raise ArgumentError(f"upgrades is one of {', '.join(UPGRADES)}; got {upgrades!r}")
-    activity, last = _activity(transactions, period, measure, as_of)
+    activity, last = activity_lines(transactions, period, measure, as_of)
     now = pd.Period(dt.date.fromordinal(last), period).ordinal
     sums = activity.groupby(["customer_id", "period"])[measure].sum().round(6)
     by_person = activity.groupby("customer_id")
