@@ -12,7 +12,8 @@ from scipy import special
 from loyalty_research.data import Dataset
 from loyalty_research.i18n import message
 from loyalty_research.simulate._card_truth import chooses_endowed, exact_facts
-from loyalty_research.simulate._population import CURRENCY, LAST_DAY, ZONE, numbered
+from loyalty_research.simulate._keys import numbered_rows
+from loyalty_research.simulate._population import CURRENCY, LAST_DAY, ZONE
 from loyalty_research.simulate._truth import disclosed, stream
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ def card_tables(
 
     people = _draw_people(truth, customers, seed)
     deck, log = _play(truth, people, seed)
-    ids = numbered("c", customers)
+    ids = numbered_rows("c", customers).to_numpy(dtype=object)
     minutes = np.rint(people.issue_moment * 1440).astype("timedelta64[m]")
     acquired = np.datetime64(FIRST_MONDAY, "us") + minutes
     tables = {

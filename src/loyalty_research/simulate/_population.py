@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import special, stats
 
+from loyalty_research.simulate._keys import constant, labelled, numbered, numbered_rows
 from loyalty_research.simulate._truth import number, stream, whole
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
+    Text = pd.arrays.ArrowExtensionArray
 
 __all__ = ["Orders", "Population", "PopulationTruth", "draw_population"]
 
@@ -99,15 +101,18 @@ class Population:
         """How many customers."""
         return len(self.rate)
 
-    @property
-    def ids(self) -> NDArray[np.object_]:
-        """Their keys."""
-        return numbered("c", self.size)
+    def keys(self, customer: Ints) -> Text:
+        """Return the keys of customers."""
+        return numbered("c", customer + 1)
 
     @property
-    def home_stores(self) -> NDArray[np.object_]:
-        """Keys of their home shops."""
-        return np.array([f"s{i:03d}" for i in range(1, self.store.max() + 2)], dtype=object)[self.store]
+    def ids(self) -> Text:
+        """Keys of all of them."""
+        return self.keys(np.arange(self.size))
+
+    def stores(self, customer: Ints | slice = slice(None)) -> Text:
+        """Return the keys of customers' home shops."""
+        return labelled(self.store[customer], [f"s{i:03d}" for i in range(1, int(self.store.max()) + 2)])
 
 
 @dataclass(frozen=True)
@@ -130,11 +135,6 @@ class Orders:
     def keep(self, kept: Bools) -> Orders:
         """Return the orders where ``kept``."""
         return Orders(self.customer[kept], self.moment[kept], self.amount[kept])
-
-
-def numbered(prefix: str, count: int) -> NDArray[np.object_]:
-    """Return keys such as ``c000001``."""
-    return np.array([f"{prefix}{i:07d}" for i in range(1, count + 1)], dtype=object)
 
 
 def moments(days: Floats) -> NDArray[np.datetime64]:
@@ -229,8 +229,8 @@ def customers_table(population: Population) -> pd.DataFrame:
             "customer_id": population.ids,
             "acquired_at": moments(population.born),
             "age": population.age.astype(float),
-            "region": np.array(REGIONS, dtype=object)[population.region],
-            "acquisition_channel": np.array(CHANNELS, dtype=object)[population.channel],
+            "region": labelled(population.region, REGIONS),
+            "acquisition_channel": labelled(population.channel, CHANNELS),
         }
     )
 
@@ -243,13 +243,13 @@ def transactions_table(population: Population, orders: Orders) -> pd.DataFrame:
     customer = orders.customer[order]
     return pd.DataFrame(
         {
-            "transaction_id": numbered("t", len(order)),
-            "customer_id": population.ids[customer],
+            "transaction_id": numbered_rows("t", len(order)),
+            "customer_id": population.keys(customer),
             "transacted_at": moments(orders.moment[order]),
             "amount": cents(orders.amount[order]),
-            "currency": CURRENCY,
-            "type": "sale",
-            "store_id": population.home_stores[customer],
+            "currency": constant(CURRENCY, len(order)),
+            "type": constant("sale", len(order)),
+            "store_id": population.stores(customer),
         }
     )
 

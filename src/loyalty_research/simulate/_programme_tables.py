@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from loyalty_research.simulate._population import CURRENCY, FIRST_DAY, LAUNCH, moments, numbered
+from loyalty_research.simulate._keys import constant, labelled, numbered_rows
+from loyalty_research.simulate._population import CURRENCY, FIRST_DAY, LAUNCH, moments
 from loyalty_research.simulate._truth import stream
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def memberships_table(shop: Shop[Any], truth: MemberTruth, programme: str, seed:
     member = np.flatnonzero(shop.joined < shop.world.horizon)
     return pd.DataFrame(
         {
-            "customer_id": shop.people.ids[member],
+            "customer_id": shop.people.keys(member),
             "valid_from": midnights(shop.joined[member]),
             "valid_to": midnights(spell_ends(shop, truth, seed)[member]),
             "programme_id": programme,
@@ -86,16 +87,16 @@ def contacts_table(people: Population, invited: Bools, seed: int) -> tuple[pd.Da
     }
     who = np.concatenate([np.flatnonzero(flag) for flag, _ in times.values()])
     when = np.concatenate([time[flag] for flag, time in times.values()])
-    event = np.repeat(np.array(list(times), dtype=object), [int(flag.sum()) for flag, _ in times.values()])
+    event = np.repeat(np.arange(len(times)), [int(flag.sum()) for flag, _ in times.values()])
     order = np.lexsort((np.arange(len(who)), when, who))
     table = pd.DataFrame(
         {
-            "contact_id": numbered("k", len(who)),
-            "customer_id": people.ids[who[order]],
-            "campaign_id": "invitation",
+            "contact_id": numbered_rows("k", len(who)),
+            "customer_id": people.keys(who[order]),
+            "campaign_id": constant("invitation", len(who)),
             "sent_at": _clock(when[order]),
-            "channel": "email",
-            "event": event[order],
+            "channel": constant("email", len(who)),
+            "event": labelled(event[order], list(times)),
             "has_consent": True,
         }
     )
@@ -149,7 +150,6 @@ def ledger_frame(people: Population, parts: Sequence[Entries]) -> pd.DataFrame:
     columns = {
         "occurred_at": np.concatenate([part.when for part in parts]),
         "points": np.concatenate([part.points for part in parts]) * sign[rank],
-        "type": np.array([part.kind for part in parts], dtype=object)[rank],
         "expires_at": np.concatenate(
             [none if part.expires is None else part.expires for part, none in zip(parts, never, strict=True)]
         ),
@@ -161,9 +161,10 @@ def ledger_frame(people: Population, parts: Sequence[Entries]) -> pd.DataFrame:
         )
     return pd.DataFrame(
         {
-            "entry_id": numbered("p", len(order)),
-            "customer_id": people.ids[customer[order]],
+            "entry_id": numbered_rows("p", len(order)),
+            "customer_id": people.keys(customer[order]),
             **{name: values[order] for name, values in columns.items()},
+            "type": labelled(rank[order], [part.kind for part in parts]),
         }
     )
 

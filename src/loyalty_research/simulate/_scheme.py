@@ -11,6 +11,7 @@ import numpy as np
 
 from loyalty_research.data import Dataset
 from loyalty_research.i18n import message
+from loyalty_research.simulate._keys import constant, labelled
 from loyalty_research.simulate._members import (
     MemberTruth,
     draw_arms,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.mechanisms import Mechanism
     from loyalty_research.simulate._members import Joining
-    from loyalty_research.simulate._population import Bools, Floats, Population
+    from loyalty_research.simulate._population import Bools, Floats, Population, Text
     from loyalty_research.simulate._world import World
 
 __all__ = ["Scheme", "Shop", "make_dataset"]
@@ -134,6 +135,9 @@ class Scheme(Generic[T, C]):
 
     def sums(self, joined: Floats, start: int, stop: int) -> dict[str, Floats]:
         """Return outcomes per customer of days [start, stop)."""
+        if self.steady:
+            spend, count = self.world.between(start, stop).tally(joined)
+            return {"spend": spend, "orders": count, "converted": (count > 0).astype(float)}
         return window_sums(self.course(joined, stop, start=start).orders, self.customers, start, stop)
 
     def open(self) -> Shop[C]:
@@ -231,11 +235,8 @@ def _future(shop: Shop[Any], truth: MemberTruth, days: int = 365) -> dict[str, f
 
 def _shared_tables(scheme: Scheme[Any, Any], shop: Shop[Any]) -> dict[str, pd.DataFrame]:
     truth, people = scheme.truth, shop.people
-    regions = np.array(REGIONS, dtype=object)[people.region]
-    strata = np.where(shop.recent, regions + " recent", regions + " lapsed")
-    if truth.assign_by == "store":
-        strata = regions
-    arms = np.where(shop.invited, INVITED, CONTROL).astype(object)
+    strata = _strata(shop, by_store=truth.assign_by == "store")
+    arms = labelled(shop.invited.astype(np.int32), [CONTROL, INVITED])
     contacts, opened = contacts_table(people, shop.invited, scheme.seed)
     return {
         "customers": customers_table(people),
@@ -247,9 +248,15 @@ def _shared_tables(scheme: Scheme[Any, Any], shop: Shop[Any]) -> dict[str, pd.Da
     }
 
 
-def _units_table(
-    shop: Shop[Any], arms: NDArray[np.object_], strata: NDArray[np.object_], stop: int
-) -> pd.DataFrame:
+def _strata(shop: Shop[Any], *, by_store: bool) -> Text:
+    """Return the strata of the draw: region, and whether there was an order in the pre-period."""
+    if by_store:
+        return labelled(shop.people.region, REGIONS)
+    names = [f"{region} {state}" for region in REGIONS for state in ("lapsed", "recent")]
+    return labelled(shop.people.region * 2 + shop.recent, names)
+
+
+def _units_table(shop: Shop[Any], arms: Text, strata: Text, stop: int) -> pd.DataFrame:
     import pandas as pd
 
     people, before, after = shop.people, shop.before, shop.after
@@ -258,10 +265,10 @@ def _units_table(
             "unit_id": people.ids,
             "arm": arms,
             "strata": strata,
-            "cluster_id": people.home_stores,
+            "cluster_id": people.stores(),
             "is_member": shop.joined < stop,
             "age": people.age.astype(float),
-            "region": np.array(REGIONS, dtype=object)[people.region],
+            "region": labelled(people.region, REGIONS),
             "pre_spend": np.round(before["spend"], 2),
             "pre_orders": before["orders"].astype(np.int64),
             "spend": np.round(after["spend"], 2),
@@ -274,21 +281,21 @@ def _units_table(
 def _assignments_table(
     shop: Shop[Any],
     truth: MemberTruth,
-    arms: NDArray[np.object_],
-    strata: NDArray[np.object_],
+    arms: Text,
+    strata: Text,
     opened: NDArray[np.datetime64],
 ) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(
         {
-            "experiment_id": "invitation",
+            "experiment_id": constant("invitation", shop.people.size),
             "customer_id": shop.people.ids,
             "arm": arms,
             "assigned_at": np.datetime64(FIRST_DAY, "us") + np.timedelta64(LAUNCH * 24 + 6, "h"),
             "exposed_at": opened,
             "strata": strata,
-            "cluster_id": shop.people.home_stores,
+            "cluster_id": shop.people.stores(),
             "assignment_probability": np.where(shop.invited, truth.invited_share, 1 - truth.invited_share),
         }
     )

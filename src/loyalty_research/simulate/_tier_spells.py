@@ -69,7 +69,7 @@ def tier_memberships(
     reason = np.where(states.enrols, "enrol", np.where(states.rank > before, "upgrade", "downgrade"))
     return pd.DataFrame(
         {
-            "customer_id": shop.people.ids[states.who],
+            "customer_id": shop.people.keys(states.who),
             "valid_from": states.when,
             "valid_to": np.where(last, midnights(ends)[states.who], np.roll(states.when, -1)),
             "programme_id": "tiers",

@@ -107,6 +107,33 @@ class World:
             factor: Purchase rate of members over their own rate without membership, for customers at
                 moments, at most ``1 + top``; by default the effect on the rate at all times.
         """
+        gone, member, kept, gained = self._happens(joined, until, factor)
+        orders, is_member = merge_orders(
+            (self.base.keep(kept), member[kept]),
+            (self.extra.keep(gained), np.ones(int(gained.sum()), dtype=bool)),
+        )
+        scale = np.where(is_member, 1 + self.effects.spend, 1.0)
+        return Course(replace(orders, amount=cents(orders.amount * scale)), gone, is_member)
+
+    def tally(self, joined: Floats) -> tuple[Floats, Floats]:
+        """Return spend and orders per customer where customers join on the days ``joined``."""
+        _, member, kept, gained = self._happens(joined, None, None)
+        scale = 1 + self.effects.spend
+        spend, count = np.zeros(self.people.size), np.zeros(self.people.size)
+        for orders, is_member, happens in (
+            (self.base, member, kept),
+            (self.extra, np.ones(len(gained), dtype=bool), gained),
+        ):
+            who = orders.customer[happens]
+            amount = cents(orders.amount[happens] * np.where(is_member[happens], scale, 1.0))
+            spend += np.bincount(who, weights=amount, minlength=self.people.size)
+            count += np.bincount(who, minlength=self.people.size)
+        return spend, count
+
+    def _happens(
+        self, joined: Floats, until: Floats | None, factor: Factor | None
+    ) -> tuple[Floats, Bools, Bools, Bools]:
+        """Return dropout, who orders as a member, and which base and extra orders are placed."""
         gone = self.gone(joined, until)
         member, inside = (self._member(o, joined, until) for o in (self.base, self.extra))
         kept = self.base.moment < gone[self.base.customer]
@@ -116,12 +143,7 @@ class World:
             gained &= self._placed(factor)
         elif self.effects.rate < 0:
             kept &= ~member | (self.mark < 1 + self.effects.rate)
-        orders, is_member = merge_orders(
-            (self.base.keep(kept), member[kept]),
-            (self.extra.keep(gained), np.ones(int(gained.sum()), dtype=bool)),
-        )
-        scale = np.where(is_member, 1 + self.effects.spend, 1.0)
-        return Course(replace(orders, amount=cents(orders.amount * scale)), gone, is_member)
+        return gone, member, kept, gained
 
     def _member(self, orders: Orders, joined: Floats, until: Floats | None) -> Bools:
         member = orders.moment >= joined[orders.customer]
