@@ -33,6 +33,7 @@ from loyalty_research.clv.retention import (
 )
 from loyalty_research.clv.segments import MEMBERSHIP, SEGMENTS, customer_segments, split_value
 from loyalty_research.clv.spend import GammaGamma
+from loyalty_research.clv.traits import CustomerTraits, customer_traits
 from loyalty_research.clv.transactions import BetaGeoNBD, ModifiedBetaGeoNBD, ParetoNBD, TransactionModel
 from loyalty_research.clv.value import LifetimeValue, customer_lifetime_value
 from loyalty_research.clv.view import ProgrammeView, programme_view
@@ -48,6 +49,7 @@ __all__ = [
     "BetaGeoNBD",
     "Concentration",
     "ContractModel",
+    "CustomerTraits",
     "DecileLift",
     "ExpectationMatrix",
     "FrequencyBins",
@@ -73,6 +75,7 @@ __all__ = [
     "alive_history",
     "customer_lifetime_value",
     "customer_segments",
+    "customer_traits",
     "decile_lift",
     "expectation_matrix",
     "frequency_bins",
