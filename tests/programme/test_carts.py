@@ -79,7 +79,8 @@ def test_values_are_sums():
     assert found.value_per_cart.value == pytest.approx(30)
     assert found.value.value == pytest.approx(60)
     assert found.value.format() == "60.00 EUR"
-    assert found.value.high - 60 == pytest.approx(1.959964 * np.hypot(20, 40), rel=1e-6)
+    assert found.value.high / 60 == pytest.approx(np.exp(1.959964 * np.hypot(20, 40) / 60), rel=1e-6)
+    assert found.value.low * found.value.high == pytest.approx(60**2)
     assert "1 of 5 carts have no amount" in [c.detail for c in found.checks][-1]
     assert cart_abandonment(frame.drop(columns="amount"), as_of="2024-12-31").value is None
 

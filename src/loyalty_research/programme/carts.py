@@ -315,14 +315,14 @@ def _values(
     lost, whole, count = sums_by(codes, amount * gone, amount, gone)
     carts = int(gone.sum())
     share = share_of_sums(lost, whole, level=level, n=int(priced.sum()))
-    if not carts:
+    if not lost.sum() > 0:
         return share, None, None
     each = ratio_of_sums(lost, count, level=level, n=carts, unit=currency)
     # customers come at random, so their number varies as well as what they leave behind
-    half = float(stats.norm.isf((1 - level) / 2)) * math.sqrt(float(lost @ lost))
     total = float(lost.sum())
-    method = "compound Poisson over customers"
-    return share, each, Estimate(total, max(total - half, 0.0), total + half, level, method, carts, currency)
+    factor = math.exp(float(stats.norm.isf((1 - level) / 2)) * math.sqrt(float(lost @ lost)) / total)
+    method = "compound Poisson over customers, log"
+    return share, each, Estimate(total, total / factor, total * factor, level, method, carts, currency)
 
 
 def _young_check(young: int, hours: float) -> Check:

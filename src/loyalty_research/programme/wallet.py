@@ -174,7 +174,7 @@ def share_of_wallet(
         >>> found.measured
         25.0% (95% interval 16.7% to 35.6%; linearised by customer, wilson; n = 8)
         >>> round(found.measured_mean.value, 3)
-        0.305
+        0.309
 
     References:
         Cooil, Keiningham, Aksoy and Hsu (2007), Journal of Marketing 71(1), 67-83; Cochran (1977), Sampling
