@@ -35,6 +35,7 @@ from loyalty_research.programme.day_offers import (
     offer_days,
 )
 from loyalty_research.programme.deferral import PointsDeferral, points_deferral
+from loyalty_research.programme.early_access import EarlyAccess, early_access
 from loyalty_research.programme.gratitude import (
     GratitudeLatency,
     gratitude_latency,
@@ -69,6 +70,7 @@ from loyalty_research.programme.offers import (
     coupon_cannibalisation,
     offer_lift,
 )
+from loyalty_research.programme.personal_dates import PersonalDateOffer, personal_date_offer
 from loyalty_research.programme.promises import PromisesStudy, promises_study
 from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
@@ -155,6 +157,7 @@ __all__ = [
     "CustomerEffort",
     "CustomerLoss",
     "CustomerSatisfaction",
+    "EarlyAccess",
     "ExpiryWhatIf",
     "GratitudeLatency",
     "IncentiveBias",
@@ -166,6 +169,7 @@ __all__ = [
     "OfferDays",
     "OfferLift",
     "OrganicGrowth",
+    "PersonalDateOffer",
     "PointsDeferral",
     "PointsLedger",
     "PromisesStudy",
@@ -218,6 +222,7 @@ __all__ = [
     "customer_loss_value",
     "customer_satisfaction",
     "default_swings",
+    "early_access",
     "expiry_what_if",
     "gratitude_latency",
     "incentive_bias",
@@ -230,6 +235,7 @@ __all__ = [
     "offer_lift",
     "organic_growth",
     "period_revenue",
+    "personal_date_offer",
     "persons_and_organisations",
     "points_deferral",
     "points_ledger",

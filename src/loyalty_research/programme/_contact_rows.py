@@ -31,6 +31,7 @@ __all__ = [
     "few",
     "gate_consent",
     "is_text",
+    "local_moments",
     "not_measurable",
     "read_contacts",
     "refuse",
@@ -198,6 +199,29 @@ def shown_share(share: Estimate) -> str:
         ('fewer than five', '20.0%')
     """
     return message("fewer than five") if few(share) else share.format()
+
+
+def local_moments(moments: pd.Series[Any], timezone: str) -> pd.Series[Any]:
+    """Return naive UTC moments as the local clock shows them, summer time included.
+
+    Raises:
+        ArgumentError: When ``timezone`` is no IANA zone.
+
+    Examples:
+        >>> when = pd.Series(pd.to_datetime(["2024-01-10 20:30", "2024-07-10 20:30"]))
+        >>> local_moments(when, "Europe/Madrid").dt.hour.tolist()
+        [21, 22]
+    """
+    import zoneinfo
+
+    try:
+        zone = zoneinfo.ZoneInfo(timezone)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
+        raise ArgumentError(
+            f"timezone must be an IANA name such as 'Europe/Madrid'; got {timezone!r}"
+        ) from error
+    local: pd.Series[Any] = moments.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
+    return local
 
 
 def as_moment(value: Any, name: str) -> pd.Timestamp:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import zoneinfo
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +19,7 @@ from loyalty_research.programme._contact_rows import (
     few,
     gate_consent,
     is_text,
+    local_moments,
     not_measurable,
     read_contacts,
     shielded,
@@ -212,7 +212,7 @@ def audit_contacts(
     }
     rows, consent = gate_consent(read_contacts(contacts), without_consent)
     sent = _sent(rows, channel).sort_values(["customer_id", "sent_at"], kind="stable")
-    local = _local(sent["sent_at"], timezone)
+    local = local_moments(sent["sent_at"], timezone)
     minute = (local.dt.hour * 60 + local.dt.minute).to_numpy()
     who = sent["customer_id"].to_numpy()
     timed = bool((local.dt.normalize() != local).any())
@@ -255,17 +255,6 @@ def _sent(rows: pd.DataFrame, channel: str | None) -> pd.DataFrame:
         where = "" if channel is None else " of that channel"
         raise ContractError(f"contacts has no event 'sent'{where}, so there is no message to judge")
     return sent.reset_index(drop=True)
-
-
-def _local(moments: pd.Series[Any], timezone: str) -> pd.Series[Any]:
-    try:
-        zone = zoneinfo.ZoneInfo(timezone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-        raise ArgumentError(
-            f"timezone must be an IANA name such as 'Europe/Madrid'; got {timezone!r}"
-        ) from error
-    local: pd.Series[Any] = moments.dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None)
-    return local
 
 
 def _within(minute: NDArray[Any], spans: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:

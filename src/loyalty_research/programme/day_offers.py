@@ -12,7 +12,7 @@ import pandas as pd
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message
-from loyalty_research.programme._contact_rows import as_moment
+from loyalty_research.programme._contact_rows import as_moment, local_moments
 from loyalty_research.programme.contact_dose import margins, mean_estimate
 from loyalty_research.summaries._frames import positive_days
 
@@ -171,17 +171,7 @@ def offer_days(
 
 def _by_day(gains: pd.DataFrame, timezone: str, end: pd.Timestamp) -> tuple[Floats, pd.Timestamp]:
     """Return margin per local day from the first day to the last observed, 0 where none was sold."""
-    import zoneinfo
-
-    try:
-        zone = zoneinfo.ZoneInfo(timezone)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError) as error:
-        raise ArgumentError(
-            f"timezone must be an IANA name such as 'Europe/Madrid'; got {timezone!r}"
-        ) from error
-    local = (
-        gains["transacted_at"].dt.tz_localize("UTC").dt.tz_convert(zone).dt.tz_localize(None).dt.normalize()
-    )
+    local = local_moments(gains["transacted_at"], timezone).dt.normalize()
     kept = gains.assign(day=local)[local <= end]
     if kept.empty:
         raise DesignError(f"transactions has no order up to {end.date()}")
