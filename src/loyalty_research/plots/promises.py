@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["points_by_cohort", "pull_at_line", "tier_moves"]
+__all__ = ["deferred_over_time", "points_by_cohort", "pull_at_line", "tier_moves"]
 
 
 def points_by_cohort(cohorts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
@@ -139,4 +139,46 @@ def pull_at_line(bins: pd.DataFrame, line: float, *, ax: Axes | None = None) -> 
         ax.set_ylabel(message("customers"))
         ax.legend(frameon=False)
         ax.set_title(message("Customers about the line (shaded: left out of the curve)"))
+    return ax
+
+
+def deferred_over_time(schedule: pd.DataFrame, *, unit: str | None = None, ax: Axes | None = None) -> Axes:
+    """Draw what is deferred at the end of each period: booked solid, expected hatched.
+
+    Args:
+        schedule: One row per period: ``period, kind`` (``"booked"`` or ``"expected"``), ``closing``.
+        unit: Currency code.
+        ax: Axes to draw on.
+
+    Examples:
+        >>> import pandas as pd
+        >>> rows = {"period": ["2024-01", "2024-02"], "kind": ["booked", "expected"], "closing": [8.0, 3.0]}
+        >>> deferred_over_time(pd.DataFrame(rows), unit="EUR").get_ylabel()
+        'deferred at the end, EUR'
+    """
+    with style():
+        ax = figure_axes(ax, height=3.8)
+        x = np.arange(len(schedule))
+        closing = schedule["closing"].to_numpy(dtype=float)
+        booked = schedule["kind"].to_numpy() == "booked"
+        ax.bar(x[booked], closing[booked], width=0.7, color=SERIES[0], label=message("booked"))
+        if not booked.all():
+            ax.bar(
+                x[~booked],
+                closing[~booked],
+                width=0.7,
+                color=SURFACE,
+                edgecolor=SERIES[0],
+                hatch="////",
+                linewidth=1.0,
+                label=message("expected, if no more points are issued"),
+            )
+        step = max(1, -(-len(x) // 8))
+        ax.set_xticks(x[::step], [str(p) for p in schedule["period"].iloc[::step]])
+        ax.yaxis.set_major_formatter(lambda v, _: number(v, digits=0))
+        ax.set_ylabel(
+            message("deferred at the end, {unit}", unit=unit) if unit else message("deferred at the end")
+        )
+        ax.grid(visible=False, axis="x")
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return ax

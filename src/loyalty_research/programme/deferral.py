@@ -16,7 +16,7 @@ from loyalty_research.i18n import message
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["PointsDeferral", "points_deferral"]
+__all__ = ["PointsDeferral", "amount", "points_deferral"]
 
 FINEST = Decimal("1e-12")  # one grain for all figures, so that they add up exactly
 
@@ -64,8 +64,16 @@ class PointsDeferral(Result):
         )
 
 
-def _amount(value: float | Decimal, name: str, *, above: bool = False) -> Decimal:
-    found = Decimal(str(value))
+def amount(value: float | Decimal, name: str, *, above: bool = False) -> Decimal:
+    """Return a figure as an exact decimal.
+
+    Raises:
+        ArgumentError: When it is no number from 0, or with ``above`` none above 0.
+    """
+    try:
+        found = Decimal(str(value))
+    except ArithmeticError as error:
+        raise ArgumentError(f"{name} is a number; got {value!r}") from error
     if not found.is_finite() or found < 0 or (above and found == 0):
         raise ArgumentError(f"{name} is a number {'above' if above else 'from'} 0; got {value!r}")
     return found
@@ -112,18 +120,16 @@ def points_deferral(
     References:
         IFRS 15, paragraphs 76, B39-B46 and Illustrative Example 52.
     """
-    paid, price = _amount(sales, "sales", above=True), _amount(point_value, "point_value", above=True)
-    given = _amount(issued, "issued", above=True)
-    goods = paid if goods_price is None else _amount(goods_price, "goods_price", above=True)
-    hoped = [_amount(e, "expected", above=True) for e in expected]
-    used = [_amount(r, "redeemed") for r in redeemed]
+    paid, price = amount(sales, "sales", above=True), amount(point_value, "point_value", above=True)
+    given = amount(issued, "issued", above=True)
+    goods = paid if goods_price is None else amount(goods_price, "goods_price", above=True)
+    hoped = [amount(e, "expected", above=True) for e in expected]
+    used = [amount(r, "redeemed") for r in redeemed]
     if not hoped or len(hoped) != len(used):
         raise ArgumentError(
             f"expected and redeemed have one figure per period; got {len(hoped)} and {len(used)}"
         )
-    first = (
-        hoped[0] if expected_at_sale is None else _amount(expected_at_sale, "expected_at_sale", above=True)
-    )
+    first = hoped[0] if expected_at_sale is None else amount(expected_at_sale, "expected_at_sale", above=True)
     if max(first, *hoped) > given:
         raise ArgumentError(f"more points are expected to be redeemed than the {given:,} issued")
     value = first * price
