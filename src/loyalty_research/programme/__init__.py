@@ -35,7 +35,10 @@ from loyalty_research.programme.day_offers import (
     offer_days,
 )
 from loyalty_research.programme.deferral import PointsDeferral, points_deferral
+from loyalty_research.programme.deferral_schedule import DeferralSchedule, deferral_schedule
+from loyalty_research.programme.demotion import DemotionStudy, demotion_event_study
 from loyalty_research.programme.early_access import EarlyAccess, early_access
+from loyalty_research.programme.grace import GraceWhatIf, grace_period_what_if
 from loyalty_research.programme.gratitude import (
     GratitudeLatency,
     gratitude_latency,
@@ -157,8 +160,11 @@ __all__ = [
     "CustomerEffort",
     "CustomerLoss",
     "CustomerSatisfaction",
+    "DeferralSchedule",
+    "DemotionStudy",
     "EarlyAccess",
     "ExpiryWhatIf",
+    "GraceWhatIf",
     "GratitudeLatency",
     "IncentiveBias",
     "Mechanism",
@@ -222,8 +228,11 @@ __all__ = [
     "customer_loss_value",
     "customer_satisfaction",
     "default_swings",
+    "deferral_schedule",
+    "demotion_event_study",
     "early_access",
     "expiry_what_if",
+    "grace_period_what_if",
     "gratitude_latency",
     "incentive_bias",
     "loyalty_segments",
