@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from loyalty_research.programme.acquisition_cost import AcquisitionCost, acquisition_and_retention_cost
 from loyalty_research.programme.association import adjusted_rand_index, cramers_v
+from loyalty_research.programme.assumption_odds import AssumptionOdds, assumption_odds
 from loyalty_research.programme.bunching import Bunching, bunching_at_line
 from loyalty_research.programme.campaign_page import CampaignStudy, campaign_study
 from loyalty_research.programme.campaigns import (
@@ -54,6 +55,7 @@ from loyalty_research.programme.liability import (
     redemption_liability,
     redemption_triangle,
 )
+from loyalty_research.programme.mechanism_text import read_scenario
 from loyalty_research.programme.mechanisms import (
     BreakEven,
     Mechanism,
@@ -78,6 +80,7 @@ from loyalty_research.programme.promises import PromisesStudy, promises_study
 from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
 from loyalty_research.programme.referred_value import ReferredValue, referred_customer_value
+from loyalty_research.programme.response_needed import extra_orders_to_break_even
 from loyalty_research.programme.retention import (
     RepeatPurchase,
     Retention,
@@ -147,6 +150,7 @@ from loyalty_research.programme.what_if import MechanismComparison, compare_mech
 __all__ = [
     "AcquisitionCost",
     "ActiveMembership",
+    "AssumptionOdds",
     "AssumptionTornado",
     "BreakEven",
     "Bunching",
@@ -212,6 +216,7 @@ __all__ = [
     "adjusted_rand_index",
     "age_bands",
     "assumed_scenario",
+    "assumption_odds",
     "assumption_tornado",
     "audit_contacts",
     "banded",
@@ -232,6 +237,7 @@ __all__ = [
     "demotion_event_study",
     "early_access",
     "expiry_what_if",
+    "extra_orders_to_break_even",
     "grace_period_what_if",
     "gratitude_latency",
     "incentive_bias",
@@ -254,6 +260,7 @@ __all__ = [
     "promoter_groups",
     "purchase_cycles",
     "qualifying_activity",
+    "read_scenario",
     "redemption_liability",
     "redemption_triangle",
     "referral_rate",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-__all__ = ["AssumptionTornado", "assumption_tornado", "default_swings"]
+__all__ = ["AssumptionTornado", "assumption_tornado", "check_swings", "default_swings", "written"]
 
 ENDS = ("low", "high")
 _FRACTIONS = (
@@ -225,7 +225,7 @@ def assumption_tornado(
         raise ArgumentError(f"scenario must be a Scenario or a mechanism with a programme; got {scenario!r}")
     ranges = default_swings(scenario, margin=margin) if swings is None else dict(swings)
     middles = {**scenario.assumptions, **rule_figures(scenario.mechanism), "margin": margin}
-    _check_swings(ranges, middles)
+    check_swings(ranges, middles)
 
     def accounts(moved: Scenario) -> list[Account]:
         return [play_year(moved, shops, customers=customers, seed=seed) for seed in order]
@@ -270,7 +270,8 @@ def assumption_tornado(
     )
 
 
-def _check_swings(swings: Mapping[str, tuple[float, float]], known: Mapping[str, float]) -> None:
+def check_swings(swings: Mapping[str, tuple[float, float]], known: Mapping[str, float]) -> None:
+    """Refuse ranges of figures that are not known, or that do not rise."""
     strange = [name for name in swings if name not in known]
     if strange or not swings:
         raise ArgumentError(f"swings must name some of {', '.join(known)}; got {', '.join(swings) or 'none'}")
