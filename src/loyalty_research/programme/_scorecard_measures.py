@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loyalty_research.programme._scorecard_growth import GROWTH, GROWTH_OPTIONS
 from loyalty_research.programme._scorecard_members import MEMBERS
 from loyalty_research.programme._scorecard_purchases import PURCHASES
 from loyalty_research.programme._scorecard_revenue import CONCENTRATION, REVENUE
@@ -19,9 +20,10 @@ MEASURES: Part = {
     **REVENUE,
     **MEMBERS,
     **CONCENTRATION,
+    **GROWTH,
     **SURVEYS,
 }
 """Key to name, measure, and whether more of it is better, in the order of the card."""
 
-OPTIONS: tuple[str, ...] = ()
+OPTIONS: tuple[str, ...] = (*GROWTH_OPTIONS,)
 """Names that ``options`` of the scorecard may have: those the topics declare."""

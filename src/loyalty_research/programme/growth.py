@@ -29,7 +29,14 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
     Bools = NDArray[np.bool_]
 
-__all__ = ["OrganicGrowth", "customer_channels", "organic_growth", "revenue_growth", "source_of"]
+__all__ = [
+    "OrganicGrowth",
+    "check_channels",
+    "customer_channels",
+    "organic_growth",
+    "revenue_growth",
+    "source_of",
+]
 
 ORGANIC, PAID, UNKNOWN = "organic", "paid", "unknown"
 
@@ -144,7 +151,7 @@ def organic_growth(
     window = positive_days(window, "window")
     record = purchase_days(transactions, as_of)
     channel = customer_channels(customers)
-    _check_channels(channel, organic_channels, paid_channels)
+    check_channels(channel, organic_channels, paid_channels)
     source = source_of(channel, organic_channels, record.customers)
     acquired = _acquired(customers)
     before, after = _windows(record, window)
@@ -179,7 +186,17 @@ def customer_channels(customers: pd.DataFrame) -> pd.Series[Any]:
     return found
 
 
-def _check_channels(channel: pd.Series[Any], organic: Sequence[str], paid: Sequence[str] | None) -> None:
+def check_channels(channel: pd.Series[Any], organic: Sequence[str], paid: Sequence[str] | None) -> None:
+    """Raise unless channels are declared as lists that fit the channels of customers.
+
+    Args:
+        channel: Channel of each customer.
+        organic: Channels declared organic.
+        paid: Channels declared paid; None for all others.
+
+    Raises:
+        ArgumentError: When a channel is unknown, declared twice or not at all.
+    """
     if isinstance(organic, str) or isinstance(paid, str):
         raise ArgumentError("organic_channels and paid_channels are lists of channels, such as ['friend']")
     known = sorted(channel.dropna().astype(str).unique())

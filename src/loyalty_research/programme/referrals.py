@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     Bools = NDArray[np.bool_]
 
-__all__ = ["ReferralRate", "referral_rate"]
+__all__ = ["ReferralRate", "customers_at", "referral_rate"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -172,7 +172,7 @@ def referral_rate(
     end = last - follow
     start = end - window + 1
     rows = read_referrals(referrals)
-    who, checks = _customers_at(at_risk, start)
+    who, checks = customers_at(at_risk, start)
     if len(who) < FEWEST:
         raise DesignError(
             f"fewer than {FEWEST} customers were there on {date_of(start)}, the first day of the window; take a "
@@ -209,8 +209,16 @@ def referral_rate(
     )
 
 
-def _customers_at(table: Any, day: int) -> tuple[pd.Index[Any], list[Check]]:
-    """Return who was a member or customer on a day, each once, and what is to be said of it."""
+def customers_at(table: Any, day: int) -> tuple[pd.Index[Any], list[Check]]:
+    """Return who was a member or customer on a day, each once, and what is to be said of it.
+
+    Args:
+        table: Memberships, customers, or any table with ``customer_id``.
+        day: Day number.
+
+    Raises:
+        ContractError: When a column is missing or a row lacks its customer or first day.
+    """
     lazy = as_lazy(table, "at_risk")
     columns = list(lazy.collect_schema())
     need(columns, ["customer_id"], "at_risk")

@@ -196,8 +196,8 @@ def gained_in_window(
         acquired: When each customer was acquired, by customer, or None.
 
     Returns:
-        ``value``, ``referred``, ``month`` (number of the month) and ``group`` (code of the referrer, -1 for the
-        others), indexed by customer; and reason to customers left out.
+        ``value``, ``referred``, ``month`` (number of the month) and ``group`` (the referrer, None for the others),
+        indexed by customer; and reason to customers left out.
     """
     first = record.first
     age = record.day - first[record.code]
@@ -208,14 +208,16 @@ def gained_in_window(
     brought = referrals.dropna(subset=["referred_id"])
     where = record.customers.get_indexer(pd.Index(brought["referred_id"]))
     seen = where >= 0
-    named = np.full(len(record.customers), -1, dtype=np.int64)
-    named[where[seen]] = pd.factorize(brought["referrer_id"])[0][seen]
+    named = np.zeros(len(record.customers), dtype=bool)
+    named[where[seen]] = True
+    group = np.full(len(record.customers), None, dtype=object)
+    group[where[seen]] = brought["referrer_id"].to_numpy(dtype=object)[seen]
     day = np.full(len(record.customers), np.iinfo(np.int64).max)
     day[where[seen]] = brought["day"].to_numpy()[seen]
     chosen = first + window - 1 <= record.end
     if since is not None:
         chosen &= first >= since
-    before = (named >= 0) & (first < day)
+    before = named & (first < day)
     left_out = {"bought before": int((before & chosen).sum())}
     chosen &= ~before
     if acquired is not None:
@@ -224,7 +226,7 @@ def gained_in_window(
         chosen &= ~earlier.to_numpy()
     months = (first - EPOCH).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     frame = pd.DataFrame(
-        {"value": value, "referred": named >= 0, "month": months, "group": named}, index=record.customers
+        {"value": value, "referred": named, "month": months, "group": group}, index=record.customers
     )
     return frame[chosen], left_out
 

@@ -187,15 +187,17 @@ def scorecard(
         dataset: What :func:`loyalty_research.open_dataset` returned.
         as_of: The day, that day included.
         compare_to: An earlier day to compare with.
-        targets: Measure to target: at least that much, at most for the two shares of the top customers
-            and for an effort scale on which lower is easier.
+        targets: Measure to target: at least that much, at most for the two shares of the top customers,
+            for costs and losses per customer, and for an effort scale on which lower is easier.
         window: Days of a window of retention, revenue and surveys.
         repeat_window: Days within which the second purchase must fall.
         activity_window: Days within which a member must earn or burn.
         returns: What :func:`return_on_investment` returned, since a dataset does not say which comparison
             is the programme's holdout.
         effort_direction: Which end of the effort scale is the easy one.
-        options: Further arguments by name, which only some measures need and say so in their reason.
+        options: Further arguments by name, which only some measures need and say so in their reason:
+            ``purposes`` gives each campaign, tier or reward that has a cost its ``"acquisition"`` or
+            ``"retention"``; ``organic_channels`` lists the acquisition channels that are not paid for.
         seed: Seed of the bootstraps over customers.
         resamples: Resamples of the bootstraps.
         level: Confidence level.
