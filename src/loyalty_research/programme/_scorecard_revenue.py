@@ -11,7 +11,7 @@ from loyalty_research.errors import DesignError
 from loyalty_research.i18n import message, percent
 from loyalty_research.programme._scorecard_sheet import Found
 from loyalty_research.programme._windows import ratio_influence
-from loyalty_research.programme.revenue import revenue_concentration, revenue_retention, top_weights
+from loyalty_research.programme.revenue import revenue_retention, top_share, top_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -51,13 +51,11 @@ def _net(sheet: Sheet, day: int) -> Found:
 
 def _top(sheet: Sheet, day: int) -> Found:
     frame = sheet.revenue(day)
-    spent = frame.loc[frame["after"] > 0, "after"]
-    found = revenue_concentration(
-        spent.to_numpy(), seed=sheet.seed, share=TOP, resamples=sheet.resamples, level=sheet.level
-    )
-    values = spent.to_numpy()
+    spent = frame.loc[frame["after"] > 0, ["after"]].set_axis(["before"], axis=1)
+    found, _ = top_share(spent, share=TOP, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level)
+    values = spent["before"].to_numpy()
     return Found(
-        found.top,
+        found,
         message("customers with revenue in the last {days} days", days=f"{sheet.window:,}"),
         top_influence(spent.index, values, values, TOP),
     )
@@ -66,13 +64,11 @@ def _top(sheet: Sheet, day: int) -> Found:
 def _top_later(sheet: Sheet, day: int) -> Found:
     frame = sheet.revenue(day)
     frame = frame[frame["before"] > 0]
-    found = revenue_concentration(
-        frame, seed=sheet.seed, share=TOP, resamples=sheet.resamples, level=sheet.level
-    )
-    if found.later is None:
+    _, later = top_share(frame, share=TOP, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level)
+    if later is None:
         raise DesignError(message("the customers of the window before brought nothing in the last"))
     return Found(
-        found.later,
+        later,
         message("customers with revenue in the {days} days before the last {days}", days=f"{sheet.window:,}"),
         top_influence(frame.index, frame["before"].to_numpy(), frame["after"].to_numpy(), TOP),
     )

@@ -12,6 +12,7 @@ import pandas as pd
 from loyalty_research.errors import DesignError
 from loyalty_research.i18n import message
 from loyalty_research.programme._windows import date_of, ratio_influence
+from loyalty_research.programme.revenue import window_revenue
 from loyalty_research.stats.proportions import proportion
 
 if TYPE_CHECKING:
@@ -88,16 +89,7 @@ class Sheet:
         Raises:
             DesignError: When it cannot be added up.
         """
-        record = self.purchases(day)
-        record.need(2 * self.window, "revenue of two windows")
-        middle = record.end - self.window
-        return pd.DataFrame(
-            {
-                "before": record.revenue(middle - self.window, middle),
-                "after": record.revenue(middle, record.end),
-            },
-            index=record.customers,
-        )
+        return window_revenue(self.purchases(day), self.window)
 
     def spend_after(self, starts: pd.Series[int], days: int, until: int) -> pd.Series[float]:
         """Return what each of some customers spent in the days from a day of their own on.

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from loyalty_research.errors import DesignError
-from loyalty_research.programme._windows import date_of
-from loyalty_research.programme.revenue import period_revenue
+from loyalty_research.programme.revenue import window_revenue
 from loyalty_research.stats.proportions import wilson_interval
 
 if TYPE_CHECKING:
@@ -36,7 +35,8 @@ def established_revenue(record: PurchaseDays, window: int) -> tuple[pd.DataFrame
         >>> frame["before"].tolist(), newcomers
         ([10.0], 1)
     """
-    frame = period_revenue(record.frame, window=window, as_of=date_of(record.end))
+    frame = window_revenue(record, window)
+    frame = frame[(frame["before"] > 0) | (frame["after"] > 0)]
     first = pd.Series(record.first, index=record.customers)
     there = first.reindex(frame.index) <= record.end - 2 * window
     # a handful of early customers would not stand for the rest

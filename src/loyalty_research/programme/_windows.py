@@ -1,75 +1,115 @@
-"""Purchases by customer inside windows that end on a given day, and how estimates of two days move together."""
+"""Purchases by customer inside windows that end on a given day, and how estimates of two days move together.
+
+The lines stay where they are: in the engine each is narrowed to a customer's number, two day numbers
+and an amount, once; every window is then one small aggregate by customer number.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Estimate
-from loyalty_research.summaries import daily
-from loyalty_research.summaries._frames import EPOCH, as_ordinal
+from loyalty_research.summaries._frames import as_ordinal, collect, read_lines, to_dates
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     Array = NDArray[Any]
 
 __all__ = ["PurchaseDays", "change", "purchase_days", "ratio_influence"]
 
+NEVER = np.iinfo(np.int32).max
+_SLICE = 100_000  # customers whose days are brought over at a time
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class PurchaseDays:
-    """One entry per customer and purchase day, up to the last day observed.
+    """Purchases of identified customers, up to the last day observed.
 
     Attributes:
-        frame: ``customer_id``, ``transacted_date``, ``orders``, ``amount``, sorted.
-        customers: Customers, in order of first appearance in ``frame``.
-        code: Position in ``customers`` of each entry.
-        day: Day number of each entry.
-        amount: Amount of each entry.
-        begin: Day number of the first entry of the record.
+        lines: One row per order or day: ``code`` (position in ``customers``), ``day`` (day number), ``age``
+            (days since the customer's first), ``orders``, ``amount``; in the engine the table came in.
+        customers: Customers, by the day of their first purchase.
+        first: Day number of each customer's first purchase in the record.
+        begin: Day number of the first purchase of the record.
         end: Day number of the last day observed.
+        kept: Windows worked out already.
     """
 
-    frame: pd.DataFrame
+    lines: nw.LazyFrame[Any]
     customers: pd.Index[Any]
-    code: Array
-    day: Array
-    amount: Array
+    first: Array
     begin: int
     end: int
+    kept: dict[tuple[str, int, int], tuple[Array, Array]] = field(default_factory=dict, repr=False)
 
-    @property
-    def first(self) -> Array:
-        """Day number of each customer's first purchase in the record."""
-        # entries are sorted by day within a customer
-        starts = np.searchsorted(self.code, np.arange(len(self.customers)))
-        found: Array = self.day[starts]
+    def _window(self, column: str, after: int, until: int) -> tuple[Array, Array]:
+        """Return orders and amount of each customer after one value of a column up to another."""
+        if (column, after, until) not in self.kept:
+            inside = (nw.col(column) > after) & (nw.col(column) <= until)
+            found = collect(
+                self.lines.filter(inside).group_by("code").agg(nw.col("orders").sum(), nw.col("amount").sum())
+            )
+            code = found["code"].to_numpy(dtype=np.int64)
+            orders, amount = np.zeros(len(self.customers), dtype=np.int64), np.zeros(len(self.customers))
+            orders[code] = found["orders"].to_numpy(dtype=np.int64)
+            # engines add floats in an order of their own, and money has cents
+            amount[code] = found["amount"].to_numpy(dtype=float).round(2)
+            self.kept[column, after, until] = orders, amount
+        return self.kept[column, after, until]
+
+    def bought(self, after: int, until: int) -> Array:
+        """Say who bought after one day and up to another, that day included."""
+        found: Array = self.orders(after, until) > 0
         return found
 
-    def bought(self, after: Array | int, until: Array | int) -> Array:
-        """Say who bought after one day and up to another, that day included."""
-        low = after if isinstance(after, int) else after[self.code]
-        high = until if isinstance(until, int) else until[self.code]
-        inside = (self.day > low) & (self.day <= high)
-        return np.bincount(self.code[inside], minlength=len(self.customers)) > 0
+    def orders(self, after: int, until: int) -> Array:
+        """Return how many orders each customer placed after one day and up to another."""
+        return self._window("day", after, until)[0]
 
     def revenue(self, after: int, until: int) -> Array:
         """Return what each customer spent after one day and up to another, that day included."""
-        inside = (self.day > after) & (self.day <= until)
-        return np.bincount(
-            self.code[inside], weights=self.amount[inside], minlength=len(self.customers)
-        ).round(2)
+        return self._window("day", after, until)[1]
+
+    def bought_at_age(self, after: int, until: int) -> Array:
+        """Say who bought more than so many days after their first purchase, and up to so many."""
+        found: Array = self._window("age", after, until)[0] > 0
+        return found
+
+    def revenue_at_age(self, after: int, until: int) -> Array:
+        """Return what each customer spent in days counted from their first purchase, as for ``bought_at_age``."""
+        return self._window("age", after, until)[1]
+
+    @cached_property
+    def second(self) -> Array:
+        """Days from each customer's first purchase day to their second, ``NEVER`` where there is none."""
+        found = collect(self.lines.filter(nw.col("age") > 0).group_by("code").agg(nw.col("age").min()))
+        days = np.full(len(self.customers), NEVER, dtype=np.int64)
+        days[found["code"].to_numpy(dtype=np.int64)] = found["age"].to_numpy(dtype=np.int64)
+        return days
 
     def until(self, end: int) -> PurchaseDays:
         """Return the record as it stood at the end of an earlier day."""
-        return _record(self.frame[(self.day <= end)], self.begin, end)
+        count = int(np.searchsorted(self.first, end, side="right"))
+        return replace(
+            self,
+            lines=self.lines.filter(nw.col("day") <= end),
+            customers=self.customers[:count],
+            first=self.first[:count],
+            end=end,
+            kept={},
+        )
 
     def need(self, days: int, what: str) -> None:
         """Raise when the record is shorter than a measure needs.
@@ -84,24 +124,61 @@ class PurchaseDays:
                 "take a shorter window"
             )
 
+    # --- day by day, for what cannot be said as a window --------------------------------------------
+
+    def slices(self) -> Iterator[tuple[Array, Array, Array, Array]]:
+        """Give ``code``, ``day``, ``orders``, ``amount``, one entry per customer and day, some customers at a time.
+
+        Entries are sorted by code and day.
+        """
+        for low in range(0, len(self.customers), _SLICE):
+            some = self.lines.filter((nw.col("code") >= low) & (nw.col("code") < low + _SLICE))
+            found = collect(some.group_by("code", "day").agg(nw.col("orders").sum(), nw.col("amount").sum()))
+            code, day = (found[c].to_numpy(dtype=np.int64) for c in ("code", "day"))
+            order = np.lexsort((day, code))
+            yield (
+                code[order],
+                day[order],
+                found["orders"].to_numpy(dtype=np.int64)[order],
+                found["amount"].to_numpy(dtype=float)[order],
+            )
+
+    @cached_property
+    def _entries(self) -> tuple[Array, ...]:
+        return tuple(np.concatenate(parts) for parts in zip(*self.slices(), strict=True))
+
+    @property
+    def code(self) -> Array:
+        """Position in ``customers`` of each customer and purchase day, ascending."""
+        return self._entries[0]
+
+    @property
+    def day(self) -> Array:
+        """Day number of each customer and purchase day, ascending within a customer."""
+        return self._entries[1]
+
+    @property
+    def amount(self) -> Array:
+        """Amount of each customer and purchase day."""
+        return self._entries[3]
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """``customer_id``, ``transacted_date``, ``orders``, ``amount``, one row per customer and day."""
+        code, day, orders, amount = self._entries
+        return pd.DataFrame(
+            {
+                "customer_id": self.customers.take(code),
+                "transacted_date": to_dates(day),
+                "orders": orders,
+                "amount": amount,
+            }
+        )
+
 
 def date_of(day: int) -> dt.date:
     """Return the date of a day number."""
     return dt.date.fromordinal(day)
-
-
-def _record(frame: pd.DataFrame, begin: int, end: int) -> PurchaseDays:
-    code, customers = pd.factorize(frame["customer_id"])
-    day = frame["transacted_date"].to_numpy().astype("datetime64[D]").astype(np.int64) + EPOCH
-    return PurchaseDays(
-        frame,
-        customers=pd.Index(customers),
-        code=code,
-        day=day,
-        amount=frame["amount"].to_numpy(dtype=float),
-        begin=begin,
-        end=end,
-    )
 
 
 def purchase_days(transactions: Any, as_of: dt.date | str | None) -> PurchaseDays:
@@ -111,16 +188,36 @@ def purchase_days(transactions: Any, as_of: dt.date | str | None) -> PurchaseDay
         ArgumentError: When ``as_of`` is before the first day.
         ContractError: When the table is empty, or a column or a row is wrong.
     """
-    frame = daily(transactions)
-    if frame.empty:
-        raise DesignError("transactions holds no purchase of an identified customer")
-    begin = frame["transacted_date"].min().toordinal()
-    end = frame["transacted_date"].max().toordinal() if as_of is None else as_ordinal(as_of, "as_of")
+    read = read_lines(transactions)
+    firsts = read.frame.group_by("customer_id").agg(first=nw.col("day").min(), last=nw.col("day").max())
+    numbered = _hold(firsts.with_row_index("code", order_by=["first", "customer_id"]))
+    people = collect(numbered.sort("code"))
+    first, last = people["first"].to_numpy(dtype=np.int64), int(people["last"].max())
+    begin, end = int(first[0]), last if as_of is None else as_ordinal(as_of, "as_of")
     if end < begin:
         raise ArgumentError(
             f"as_of = {date_of(end)} is before the first day of transactions, {date_of(begin)}"
         )
-    return _record(frame[frame["transacted_date"] <= pd.Timestamp(date_of(end))], begin, end)
+    lines = read.frame if last <= end else read.frame.filter(nw.col("day") <= end)
+    narrow = lines.join(numbered.select("customer_id", "code", "first"), on="customer_id").select(
+        nw.col("code").cast(nw.Int32),
+        nw.col("day").cast(nw.Int32),
+        (nw.col("day") - nw.col("first")).cast(nw.Int32).alias("age"),
+        nw.col("orders").cast(nw.Int32),
+        "amount",
+    )
+    record = PurchaseDays(_hold(narrow), pd.Index(people["customer_id"]), first, begin=begin, end=end)
+    return record.until(end) if first[-1] > end else record
+
+
+def _hold(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:
+    """Work a query out once, for the queries that are to follow."""
+    if frame.implementation.is_duckdb():
+        relation: Any = frame.to_native()
+        held: nw.LazyFrame[Any] = nw.from_native(relation.materialize()).lazy()
+        return held
+    # Spark keeps what it wants to by itself
+    return frame if frame.implementation.is_spark_like() else frame.collect().lazy()
 
 
 def ratio_influence(ids: Any, numerator: Array, denominator: Array) -> pd.Series[float]:

@@ -6,8 +6,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, percent
@@ -130,12 +128,7 @@ def spend_by_age(
     level = check_level(level)
     window = positive_days(window, "window")
     record = purchase_days(transactions, as_of)
-    age = record.day - record.first[record.code]
-    size = len(record.customers)
-    first, second = (
-        np.bincount(record.code[inside], weights=record.amount[inside], minlength=size)
-        for inside in (age <= window, (age > window) & (age <= 2 * window))
-    )
+    first, second = record.revenue_at_age(-1, window), record.revenue_at_age(window, 2 * window)
     followed = record.first + 2 * window <= record.end
     first, second = first[followed], second[followed]
     back = second > 0
@@ -163,6 +156,7 @@ def log_ratio_influence(numerator: Array, denominator: Array) -> Array:
     """Return by how much each customer moves the logarithm of a ratio of sums.
 
     Examples:
+        >>> import numpy as np
         >>> log_ratio_influence(np.array([1.0, 3.0]), np.array([2.0, 2.0]))
         array([-0.25,  0.25])
     """

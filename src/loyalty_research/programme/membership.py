@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 
@@ -13,7 +14,16 @@ from loyalty_research.errors import ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message
 from loyalty_research.stats.proportions import proportion
-from loyalty_research.summaries._frames import as_lazy, as_ordinal, collect, date_column, need, positive_days
+from loyalty_research.summaries._frames import (
+    as_lazy,
+    as_ordinal,
+    collect,
+    date_column,
+    day_number,
+    flag,
+    need,
+    positive_days,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["ActiveMembership", "active_membership_rate"]
 
 USES = ("earn", "redeem")
+MOMENTS = ("valid_from", "valid_to", "occurred")
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -126,44 +137,46 @@ def membership_on(
     uses = _dated(points_ledger, "points_ledger", ("occurred",), ("type",))
     _refuse_null(spells, "memberships", ("customer_id", "valid_from"))
     _refuse_null(uses, "points_ledger", ("customer_id", "occurred", "type"))
-    end = pd.Timestamp(dt.date.fromordinal(day))
-    start = end - pd.Timedelta(days=window)
-    if uses.empty or uses["occurred"].min() > start + pd.Timedelta(days=1):
+    start = day - window
+    first = collect(uses.select(nw.col("occurred").min()))["occurred"].iloc[0]
+    if not first <= start + 1:
         raise DesignError(
-            f"points_ledger has no entry as early as the window of {window:,} days up to {end.date()}; take a shorter "
-            "window, or load the earlier entries"
+            f"points_ledger has no entry as early as the window of {window:,} days up to "
+            f"{dt.date.fromordinal(day)}; take a shorter window, or load the earlier entries"
         )
-    now = spells[(spells["valid_from"] <= end) & (spells["valid_to"].isna() | (spells["valid_to"] > end))]
-    held = pd.Index(now["customer_id"].unique())
-    inside = (uses["occurred"] > start) & (uses["occurred"] <= end) & uses["type"].isin(USES)
-    active = held.isin(uses.loc[inside, "customer_id"].unique())
-    joined = spells.groupby("customer_id")["valid_from"].min().reindex(held)
-    return held, active, int((joined > start).sum())
+    now = (nw.col("valid_from") <= day) & ((nw.col("valid_to") < 1) | (nw.col("valid_to") > day))
+    held = collect(
+        spells.with_columns(_now=flag(now))
+        .group_by("customer_id")
+        .agg(nw.col("_now").max(), nw.col("valid_from").min())
+        .filter(nw.col("_now") == 1)
+        .sort("customer_id")
+    )
+    inside = (nw.col("occurred") > start) & (nw.col("occurred") <= day) & nw.col("type").is_in(USES)
+    users = collect(uses.filter(inside).select("customer_id").unique())["customer_id"]
+    who = pd.Index(held["customer_id"])
+    return who, who.isin(users), int((held["valid_from"] > start).sum())
 
 
-def _dated(table: Any, name: str, moments: tuple[str, ...], others: tuple[str, ...]) -> pd.DataFrame:
-    """Collect the customer, each moment as a date, and other columns."""
+def _dated(table: Any, name: str, moments: tuple[str, ...], others: tuple[str, ...]) -> nw.LazyFrame[Any]:
+    """Return the customer, each moment as a day number, below 1 where it is null, and other columns."""
     frame = as_lazy(table, name)
-    columns = list(frame.collect_schema())
-    need(columns, ["customer_id", *others], name)
-    chosen = {}
+    need(list(frame.collect_schema()), ["customer_id", *others], name)
+    days = {}
     for moment in moments:
         plain = f"{moment}_at" if moment == "occurred" else moment
-        chosen[moment] = date_column(frame, name, f"{moment}_date", plain)
-    found = collect(frame.select("customer_id", *chosen.values(), *others))
-    days = {
-        moment: pd.to_datetime(found[column]).astype("datetime64[us]").dt.normalize()
-        for moment, column in chosen.items()
-    }
-    return found.assign(**days)
+        days[moment] = day_number(nw.col(date_column(frame, name, f"{moment}_date", plain)))
+    return frame.select("customer_id", *others, **days)
 
 
-def _refuse_null(frame: pd.DataFrame, name: str, columns: tuple[str, ...]) -> None:
-    for column in columns:
-        missing = np.flatnonzero(frame[column].isna().to_numpy())
-        if missing.size:
+def _refuse_null(frame: nw.LazyFrame[Any], name: str, columns: tuple[str, ...]) -> None:
+    bad = {c: nw.col(c) < 1 if c in MOMENTS else nw.col(c).is_null() for c in columns}
+    counts = collect(frame.select(**{c: flag(wrong).sum() for c, wrong in bad.items()})).iloc[0]
+    for column, wrong in bad.items():
+        if counts[column] > 0:  # of no rows, engines say null
+            rows = np.flatnonzero(collect(frame.select(bad=flag(wrong)))["bad"].to_numpy())
             raise ContractError(
-                f"{name}.{column} is null at {at_rows(missing.tolist())}; give each row its value or leave it out"
+                f"{name}.{column} is null at {at_rows(rows.tolist())}; give each row its value or leave it out"
             )
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
-from loyalty_research.programme._windows import date_of, purchase_days
+from loyalty_research.programme._windows import NEVER, date_of, purchase_days
 from loyalty_research.stats.proportions import proportion, wilson_interval
 from loyalty_research.stats.survival import (
     curve_at,
@@ -185,7 +185,7 @@ def retention_rate(
     level = check_level(level)
     window = positive_days(window, "window")
     record = purchase_days(transactions, as_of)
-    triangle = cohorts(record.frame, period=period, as_of=date_of(record.end))
+    triangle = cohorts(transactions, period=period, as_of=date_of(record.end))
     low, high = wilson_interval(triangle["active"], triangle["customers"], level=level)
     triangle = triangle.drop(columns=["orders", "amount"]).assign(low=low, high=high)
     # everybody buys in the period that makes them a member of the cohort
@@ -198,7 +198,7 @@ def retention_rate(
     else:
         checks.append(_short(message("Rolling retention"), record, 2 * window))
     followed = record.first + 2 * window <= record.end
-    back = record.bought(record.first + window, record.first + 2 * window)
+    back = record.bought_at_age(window, 2 * window)
     fixed = None
     if followed.any():
         fixed = proportion(int((back & followed).sum()), int(followed.sum()), level=level)
@@ -294,17 +294,13 @@ def repeat_purchase_rate(
 
 def second_purchase(record: PurchaseDays, window: int) -> tuple[Array, Array]:
     """Return, by customer, who was followed for the window and who bought again within it."""
-    return record.first + window <= record.end, record.bought(record.first, record.first + window)
+    return record.first + window <= record.end, record.second <= window
 
 
 def _times_to_second(record: PurchaseDays) -> tuple[Array, Array]:
     """Return days from the first to the second purchase day, or to the end, and whether it came."""
-    starts = np.searchsorted(record.code, np.arange(len(record.customers)))
-    counts = np.bincount(record.code)
-    again = counts > 1
-    second = np.full(len(starts), record.end)
-    second[again] = record.day[starts[again] + 1]
-    return (second - record.first).astype(float), again
+    again = record.second < NEVER
+    return np.where(again, record.second, record.end - record.first).astype(float), again
 
 
 def _start_check(record: PurchaseDays) -> Check:

@@ -12,14 +12,17 @@ import pandas as pd
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.programme._resampling import gini_draws, scheme, studentised_pivots, top_draws
 from loyalty_research.programme._windows import purchase_days
 from loyalty_research.summaries._frames import need, positive_days
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from numpy.typing import ArrayLike, NDArray
+
+    from loyalty_research.programme._windows import PurchaseDays
 
     Array = NDArray[np.float64]
 
@@ -29,7 +32,11 @@ __all__ = [
     "period_revenue",
     "revenue_concentration",
     "revenue_retention",
+    "top_share",
+    "window_revenue",
 ]
+
+PERCENTILE = "bootstrap percentile over customers"
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -161,17 +168,25 @@ def period_revenue(
         {'before': [10.0, 20.0], 'after': [12.5, 0.0]}
     """
     window = positive_days(window, "window")
-    record = purchase_days(transactions, as_of)
+    frame = window_revenue(purchase_days(transactions, as_of), window)
+    return frame[(frame["before"] > 0) | (frame["after"] > 0)]
+
+
+def window_revenue(record: PurchaseDays, window: int) -> pd.DataFrame:
+    """Return ``before`` and ``after`` as :func:`period_revenue` does, of every customer of a record.
+
+    Raises:
+        DesignError: When the record is shorter than two windows.
+    """
     record.need(2 * window, "revenue of two windows")
     middle = record.end - window
-    frame = pd.DataFrame(
+    return pd.DataFrame(
         {
             "before": record.revenue(middle - window, middle),
             "after": record.revenue(middle, record.end),
         },
         index=pd.Index(record.customers, name="customer_id"),
     )
-    return frame[(frame["before"] > 0) | (frame["after"] > 0)]
 
 
 def revenue_retention(
@@ -226,10 +241,8 @@ def revenue_retention(
     parts = np.stack([np.minimum(before, after), after], axis=1).astype(float)
     limits = _studentised(parts, before.astype(float), seed=seed, resamples=resamples, level=level)
     n = int(had.sum())
-    gross, net = (
-        Estimate(float(v), float(lo), float(hi), level, "bootstrap-t over customers", n, "fraction")
-        for v, lo, hi in limits
-    )
+    method = f"bootstrap-t over customers{scheme(n)}"
+    gross, net = (Estimate(v, low, high, level, method, n, "fraction") for v, low, high in limits)
     identity = message(
         "{start} less {churn} lost with customers and {contraction} in decreases, plus {expansion} in increases, is "
         "{end}, to the hundredth.",
@@ -295,41 +308,83 @@ def revenue_concentration(
         if isinstance(revenue, pd.DataFrame)
         else pd.DataFrame({"before": np.asarray(revenue).ravel()})
     )
-    before = _cents(frame, "before").astype(float)
-    after = _cents(frame, "after").astype(float) if "after" in frame.columns else None
-    had = before > 0
-    n = int(had.sum())
-    if n < 2:
-        raise DesignError(f"{n} customers brought revenue; at least two are needed")
-    order = np.argsort(before[had], kind="stable")
-    ranked = before[had][order]
-    later = None if after is None or not after[had].any() else after[had][order]
-
-    def measures(weight: Array) -> list[float]:
-        kept = top_weights(ranked, weight, share)
-        values = [float(kept @ ranked / (weight @ ranked)), gini(ranked, weight)]
-        if later is not None:
-            total = float(weight @ later)
-            values.append(float(kept @ later) / total if total else math.nan)
-        return values
-
-    value = measures(np.ones(n))
-    low, high = _percentile(measures, n, seed=seed, resamples=resamples, level=level)
-    found = [
-        Estimate(v, float(lo), float(hi), level, "bootstrap percentile over customers", n, unit)
-        for v, lo, hi, unit in zip(
-            value, low, high, ("fraction", None, "fraction")[: len(value)], strict=True
-        )
-    ]
+    ranked, brought = _ranked(frame)
+    shares = _top_estimates(ranked, brought, share, seed=seed, resamples=resamples, level=level)
+    spread = gini_draws(ranked, seed=seed, resamples=resamples)
+    low, high = np.quantile(spread, [0.5 - level / 2, 0.5 + level / 2])
+    n = ranked.size
+    equal = Estimate(
+        gini(ranked, np.ones(n)), float(low), float(high), level, f"{PERCENTILE}{scheme(n)}", n, None
+    )
+    later = len(brought) > 1 and bool(brought[1].any())
     cumulative = np.concatenate([[0.0], np.cumsum(ranked) / ranked.sum()])
     return RevenueConcentration(
-        found[0],
-        gini=found[1],
-        later=found[2] if later is not None else None,
+        shares[0],
+        gini=equal,
+        later=shares[1] if later else None,
         share=share,
         lorenz=pd.DataFrame({"customers": np.arange(n + 1) / n, "revenue": cumulative}),
-        checks=_later_checks(after, later),
+        checks=_later_checks(given=len(brought) > 1, brought=later),
     )
+
+
+def top_share(
+    revenue: pd.DataFrame, *, share: float, seed: int, resamples: int, level: float
+) -> tuple[Estimate, Estimate | None]:
+    """Return the share of revenue of the top customers, and what the same bring of the later revenue.
+
+    Args:
+        revenue: ``before``, which ranks, and possibly ``after``, as for :func:`revenue_concentration`.
+        share: Share of customers that is called top.
+        seed: Seed of the bootstrap over customers.
+        resamples: Resamples of the bootstrap.
+        level: Confidence level.
+
+    Returns:
+        In period; and out of it, None without later revenue.
+
+    Raises:
+        ContractError: When an amount is negative, missing or finer than a hundredth.
+        DesignError: When fewer than two customers brought revenue.
+
+    Examples:
+        >>> made = pd.DataFrame({"before": [80.0, 5, 5, 5, 5], "after": [10.0, 10, 10, 10, 10]})
+        >>> now, later = top_share(made, share=0.2, seed=1, resamples=100, level=0.95)
+        >>> round(now.value, 2), round(later.value, 2)
+        (0.8, 0.2)
+    """
+    ranked, brought = _ranked(revenue)
+    if len(brought) > 1 and not brought[1].any():
+        brought = brought[:1]
+    found = _top_estimates(ranked, brought, share, seed=seed, resamples=resamples, level=level)
+    return found[0], found[1] if len(found) > 1 else None
+
+
+def _ranked(frame: pd.DataFrame) -> tuple[Array, list[Array]]:
+    """Return revenue that ranks, ascending, and what is added up: the same, and later revenue if given."""
+    before = _cents(frame, "before").astype(float)
+    had = before > 0
+    if had.sum() < 2:
+        raise DesignError(f"{int(had.sum())} customers brought revenue; at least two are needed")
+    order = np.argsort(before[had], kind="stable")
+    ranked = before[had][order]
+    later = [_cents(frame, "after").astype(float)[had][order]] if "after" in frame.columns else []
+    return ranked, [ranked, *later]
+
+
+def _top_estimates(
+    ranked: Array, brought: list[Array], share: float, *, seed: int, resamples: int, level: float
+) -> list[Estimate]:
+    n = ranked.size
+    kept = top_weights(ranked, np.ones(n), share)
+    summed = [x for x in brought if x.any()]
+    draws = top_draws(ranked, summed, share, seed=seed, resamples=resamples)
+    low, high = np.nanquantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
+    method = f"{PERCENTILE}{scheme(n)}"
+    return [
+        Estimate(float(kept @ x / x.sum()), float(lo), float(hi), level, method, n, "fraction")
+        for x, lo, hi in zip(summed, low, high, strict=True)
+    ]
 
 
 # --- arithmetic on sorted revenue ----------------------------------------------------------------
@@ -395,26 +450,11 @@ def _resamples(resamples: int) -> int:
     return int(resamples)
 
 
-def _ratio(parts: Array, base: Array, weight: Array) -> tuple[Array, Array]:
-    """Return ratios of sums and their linearised standard errors."""
-    total = float(weight @ base)
-    ratio = weight @ parts / total
-    return ratio, np.sqrt(weight @ (parts - np.outer(base, ratio)) ** 2) / total
-
-
 def _studentised(
     parts: Array, base: Array, *, seed: int, resamples: int, level: float
 ) -> list[tuple[float, float, float]]:
     """Return value, low and high of each ratio of a column of ``parts`` to ``base``."""
-    generator = np.random.default_rng(seed)
-    n = base.size
-    ratio, se = _ratio(parts, base, np.ones(n))
-    pivots = np.full((resamples, parts.shape[1]), np.nan)
-    for b in range(resamples):
-        weight = np.bincount(generator.integers(0, n, n), minlength=n).astype(float)
-        again, spread = _ratio(parts, base, weight)
-        live = spread > 0
-        pivots[b, live] = (again[live] - ratio[live]) / spread[live]
+    ratio, se, pivots = studentised_pivots(parts, base, seed=seed, resamples=resamples)
     found = []
     for j in range(parts.shape[1]):
         known = pivots[np.isfinite(pivots[:, j]), j]
@@ -429,27 +469,13 @@ def _studentised(
     return found
 
 
-def _percentile(
-    measures: Callable[[Array], list[float]], n: int, *, seed: int, resamples: int, level: float
-) -> tuple[Array, Array]:
-    generator = np.random.default_rng(seed)
-    drawn = np.array(
-        [
-            measures(np.bincount(generator.integers(0, n, n), minlength=n).astype(float))
-            for _ in range(resamples)
-        ]
-    )
-    low, high = np.nanquantile(drawn, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-    return low, high
-
-
-def _later_checks(after: NDArray[Any] | None, later: NDArray[Any] | None) -> tuple[Check, ...]:
+def _later_checks(*, given: bool, brought: bool) -> tuple[Check, ...]:
     name = message("Out of period")
-    if after is None:
+    if not given:
         said = message(
             "Revenue of a later period is not given, so it is not known whether the top customers stay so."
         )
         return (Check(name, "not measurable", said),)
-    if later is None:
+    if not brought:
         return (Check(name, "not measurable", message("The customers ranked brought nothing later.")),)
     return ()
