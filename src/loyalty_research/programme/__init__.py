@@ -39,6 +39,7 @@ from loyalty_research.programme.deferral import PointsDeferral, points_deferral
 from loyalty_research.programme.deferral_schedule import DeferralSchedule, deferral_schedule
 from loyalty_research.programme.demotion import DemotionStudy, demotion_event_study
 from loyalty_research.programme.early_access import EarlyAccess, early_access
+from loyalty_research.programme.emotional import LoyaltyKinds, emotional_and_functional_loyalty
 from loyalty_research.programme.grace import GraceWhatIf, grace_period_what_if
 from loyalty_research.programme.gratitude import (
     GratitudeLatency,
@@ -171,6 +172,7 @@ __all__ = [
     "GraceWhatIf",
     "GratitudeLatency",
     "IncentiveBias",
+    "LoyaltyKinds",
     "Mechanism",
     "MechanismAudit",
     "MechanismComparison",
@@ -236,6 +238,7 @@ __all__ = [
     "deferral_schedule",
     "demotion_event_study",
     "early_access",
+    "emotional_and_functional_loyalty",
     "expiry_what_if",
     "extra_orders_to_break_even",
     "grace_period_what_if",

@@ -11,8 +11,8 @@ import pandas as pd
 from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, messages, percent
-from loyalty_research.programme._by_customer import day_numbers, mean_estimate, read_rows, share_of_sums
-from loyalty_research.programme._contact_rows import refuse
+from loyalty_research.programme._by_customer import mean_estimate, share_of_sums
+from loyalty_research.programme._survey_rows import SHARE_ITEMS, read_answers
 from loyalty_research.programme._windows import purchase_days
 from loyalty_research.programme.surveys import response_check
 from loyalty_research.summaries._frames import as_ordinal, positive_days
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ShareOfWallet", "share_of_wallet"]
 
-SHARE_ITEMS = ("share", "share_of_wallet")
 SPEND, HELD = "category_spend", "programmes_held"
 FEWEST = 5
 
@@ -228,34 +227,14 @@ def _answers(
     surveys: Any, instrument: str, since: int | None, last: int | None
 ) -> tuple[pd.DataFrame, int | None]:
     """Return the last answer of each customer to each kind of question, and how many were asked."""
-    name = "surveys"
-    frame = read_rows(
-        surveys,
-        name,
-        ("customer_id", "instrument", "value"),
-        ("answered_date", "answered_at", "item", "scale_min", "scale_max"),
-    )
-    if not {"answered_date", "answered_at"} & set(frame.columns):
-        raise ContractError(f"{name} lacks the column answered_at")
-    refuse(
-        frame["customer_id"].isna().to_numpy(), f"{name}.customer_id is null", "fill it or leave the row out"
-    )
-    frame["day"] = day_numbers(frame, "answered", name, gaps=True)
-    frame["position"] = np.arange(len(frame))
-    frame = frame[frame["instrument"].astype("string").str.lower().eq(instrument.lower()).fillna(value=False)]
+    frame = read_answers(surveys, instrument)
     frame = frame[frame["day"].isna() | ((frame["day"] <= (last or np.inf)) & (frame["day"] >= (since or 0)))]
-    value = pd.to_numeric(frame["value"], errors="coerce").astype(float)
-    odd = frame.loc[value.isna() & frame["value"].notna(), "position"]
-    if len(odd):
-        raise ContractError(f"{name}.value is no number at {at_rows(odd.tolist())}; convert it first")
-    given = value.notna() & frame["day"].notna()
+    given = frame["value"].notna() & frame["day"].notna()
     asked = None if given.all() else int(frame["customer_id"].nunique())
-    item = (
-        frame["item"].astype("string").str.lower() if "item" in frame else pd.Series(pd.NA, index=frame.index)
-    )
+    item = frame["item"]
     kind = item.where(item.isin([SPEND, HELD]), "other")
     kind = kind.mask(item.isna() | item.isin(SHARE_ITEMS), "share")
-    frame = frame.assign(value=value, kind=kind)[given]
+    frame = frame.assign(kind=kind, position=frame.index)[given]
     frame = frame[frame["kind"] != "other"].sort_values("day", kind="stable")
     if frame.empty:
         raise DesignError(message("nobody answered the instrument {name}", name=instrument))
