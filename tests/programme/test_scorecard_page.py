@@ -99,16 +99,72 @@ def test_costs_of_winning_and_keeping(cdnow):
 
 
 def test_what_is_missing_has_a_reason(cdnow):
-    missing = cdnow.unmeasured().set_index("measure")["reason"]
-    assert "no margin" in missing["Return on investment"]
-    assert missing["Net promoter score"].endswith(".")
-    assert not set(missing.index) & set(cdnow.measures()["measure"])
+    missing = cdnow.unmeasured()
+    of = {m: r for names, r in missing.itertuples(index=False) for m in names.split("; ")}
+    assert "no margin" in of["Return on investment"]
+    assert of["Net promoter score"].endswith(".")
+    assert not set(of) & set(cdnow.measures()["measure"])
+    assert len(of) + len(cdnow.measures()) >= len(cdnow.card.lines)
     assert [f.id for f in cdnow.findings()] == [
         "retention",
         "net-revenue-retention",
         "repeat-purchase",
         "concentration",
     ]
+
+
+def test_measures_of_one_reason_are_one_row(cdnow):
+    missing = cdnow.unmeasured()
+    assert missing["reason"].is_unique
+    surveys = missing[missing["reason"].str.contains("surveys with instrument")]
+    assert {"Net promoter score", "Customer satisfaction"} <= set(surveys["measure"].iloc[0].split("; "))
+
+
+def test_figures_and_changes_stand_with_their_limits(cdnow):
+    table = cdnow.measures().set_index("measure")
+    line = cdnow.card.line("retention")
+    assert table.loc["Retention", "estimate"].startswith(f"{line.estimate.format()} (")
+    assert " points (" in table.loc["Retention", "change"]
+    assert "95% intervals, and its change since 1998-01-01" in cdnow.caption
+    assert set(cdnow.headings) == set(cdnow.measures().columns)
+
+
+def test_measures_with_a_target_come_first():
+    study = scorecard_study(lr.open_dataset("cdnow-sample"), targets={"top_share": 0.5})
+    assert study.measures()["status"].iloc[0] in ("met", "missed", "not settled")
+    assert (study.measures()["status"].iloc[1:] == "no target").all()
+
+
+def test_data_without_transactions_give_reasons_and_no_figure():
+    study = scorecard_study(lr.open_dataset("carwash"))
+    assert study.measures().empty
+    assert study.as_of is None
+    assert "not dated" in study.estimand
+    (found,) = study.findings()
+    assert (found.id, found.status, found.estimate) == ("nothing-to-measure", "suppressed", None)
+    assert "no transactions" in found.headline
+    assert list(study.bridge()) == list(study.cohorts()) == list(study.rests()) == []
+    assert all(said.startswith("Not measurable") for said in (*study.pareto(), study.profit()[0]))
+
+
+def test_surveys_alone_are_measured():
+    answers = pd.DataFrame(
+        {
+            "response_id": [str(i) for i in range(60)],
+            "customer_id": [f"c{i}" for i in range(60)],
+            "answered_at": pd.Timestamp("2023-12-01"),
+            "instrument": "nps",
+            "value": [10.0] * 40 + [2.0] * 20,
+            "scale_min": 0.0,
+            "scale_max": 10.0,
+        }
+    )
+    only = Dataset.from_frames(
+        "asked", {"surveys": answers}, description="Made up for a test.", kind="simulated"
+    )
+    study = scorecard_study(only)
+    assert study.as_of == dt.date(2023, 12, 1)
+    assert study.measures()["measure"].tolist() == ["Net promoter score"]
 
 
 def test_pictures_say_what_they_show(cdnow):

@@ -11,10 +11,12 @@ from loyalty_research.programme.revenue import window_revenue
 from loyalty_research.stats.proportions import wilson_interval
 
 if TYPE_CHECKING:
+    import datetime as dt
+
     from loyalty_research.data import Dataset
     from loyalty_research.programme._windows import PurchaseDays
 
-__all__ = ["established_revenue", "holdout_units", "pooled_retention"]
+__all__ = ["established_revenue", "holdout_units", "last_day", "pooled_retention"]
 
 _LEAST = 5  # fewer customers are not shown
 
@@ -127,3 +129,21 @@ def pooled_retention(triangle: pd.DataFrame, *, level: float = 0.95) -> pd.DataF
     return sums.assign(retention=sums["active"] / sums["customers"], low=low, high=high).reset_index(
         drop=True
     )
+
+
+def last_day(source: Dataset) -> dt.date | None:
+    """Return the latest day that any table of a dataset holds, or None where nothing is dated.
+
+    Examples:
+        >>> import loyalty_research as lr
+        >>> last_day(lr.open_dataset("carwash")) is None
+        True
+    """
+    days = [
+        frame[column].max()
+        for frame in (source.frame(table) for table in sorted(source.tables))
+        for column in frame.columns
+        if column.endswith("_date") and column not in ("birth_date", "expires_date", "valid_to_date")
+    ]
+    known = [pd.Timestamp(day).date() for day in days if not pd.isna(day)]
+    return max(known, default=None)

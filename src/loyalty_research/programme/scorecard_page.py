@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Finding, check_level
 from loyalty_research.i18n import message, messages, number, percent
-from loyalty_research.programme._scorecard_sources import established_revenue, holdout_units, pooled_retention
+from loyalty_research.programme import _scorecard_pictures, _scorecard_sayings
+from loyalty_research.programme._scorecard_pictures import PERIODS
+from loyalty_research.programme._scorecard_sources import established_revenue, holdout_units, last_day
 from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.programme.claims import spend_by_age
 from loyalty_research.programme.retention import repeat_purchase_rate, retention_rate
 from loyalty_research.programme.returns import return_on_investment
 from loyalty_research.programme.revenue import revenue_concentration, revenue_retention
 from loyalty_research.programme.scorecard import scorecard
-from loyalty_research.stats.retention import retention_table
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from matplotlib.axes import Axes
 
     from loyalty_research.data import Dataset
     from loyalty_research.estimates import Estimate
+    from loyalty_research.programme._windows import PurchaseDays
     from loyalty_research.programme.claims import SpendByAge
     from loyalty_research.programme.retention import RepeatPurchase, Retention
     from loyalty_research.programme.returns import ReturnOnInvestment
@@ -37,12 +38,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ScorecardStudy", "named_numbers", "scorecard_study"]
 
+EPOCH = dt.date(2000, 1, 1)
 WINDOWS = (365, 180, 90, 30)
 ACTIVITY = 90  # days in which a member shows up, or a second purchase falls, unless windows are shorter
-_LEAST = 5  # fewer customers are not shown
-_PARETO = 0.8
-_COST_RATIOS = (1, 2, 5, 10)
-_PERIODS = {"W": "weeks", "M": "months", "Q": "quarters"}
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ class ScorecardStudy:
         newcomers: Customers left out of ``revenue`` because they came within the earlier window; None
             where the record does not reach further back, so that all are in.
         window: Length of the windows, in days.
-        as_of: Last day observed.
+        as_of: Last day observed; None where nothing is dated.
         points: Rise in retention of the claim on profit, a fraction.
         rates: Yearly discount rates of that claim.
         costs: What winning and keeping a customer cost; None where not known.
@@ -77,7 +75,7 @@ class ScorecardStudy:
     ages: SpendByAge | None
     newcomers: int | None
     window: int
-    as_of: dt.date
+    as_of: dt.date | None
     points: float
     rates: tuple[float, ...]
     costs: tuple[float, float] | None
@@ -108,7 +106,7 @@ class ScorecardStudy:
             )
         if self.revenue is not None:
             kind: Any = "caution" if self.newcomers is None else "finding"
-            said = f"{self.revenue.verdict()} {self._newcomers()}".strip()
+            said = f"{self.revenue.verdict()} {self.newcomer_words()}".strip()
             found.append(Finding("net-revenue-retention", said, self.revenue.net, kind, section))
         if self.repeat is not None:
             found.append(Finding("repeat-purchase", self.repeat.verdict(), self.repeat.rate, section=section))
@@ -126,11 +124,12 @@ class ScorecardStudy:
             )
             found.append(Finding("active-members", said, active, section=section))
         if not found:
-            reasons = " ".join(c.detail for c in self.missing)
+            reasons = " ".join(dict.fromkeys(c.detail for c in self.missing))
             return (Finding("nothing-to-measure", reasons, status="suppressed", section=section),)
         return tuple(found)
 
-    def _newcomers(self) -> str:
+    def newcomer_words(self) -> str:
+        """Say what became of customers gained within the earlier window."""
         if self.newcomers is None:
             return message(
                 "Customers gained within the earlier window are in it, with part of a window only, which flatters the "
@@ -145,23 +144,39 @@ class ScorecardStudy:
         )
 
     def measures(self) -> pd.DataFrame:
-        """Return the scorecard in words: the measures there are."""
-        table = self.card.table()
-        table = table[table["status"] != "not measurable"].drop(columns="reason")
-        if self.card.compare_to is None or (table["change"] == "–").all():
-            table = table.drop(columns=["change", "change_interval"])
-        if (table["status"] == "no target").all():
-            table = table.drop(columns="status")
-        return table
+        """Return the scorecard in words: the measures there are, those with a target first."""
+        rows = []
+        known = [line for line in self.card.lines if line.estimate is not None]
+        changes = self.card.compare_to is not None and any(line.change for line in known)
+        aimed = any(line.target is not None for line in known)
+        for line in sorted(known, key=lambda line: line.target is None):
+            estimate = line.estimate
+            if estimate is None:
+                continue
+            row = {
+                "measure": line.measure,
+                "estimate": _with_limits(estimate),
+                "denominator": f"{estimate.n:,} {line.denominator}",
+            }
+            if changes:
+                row["change"] = "–" if line.change is None else _change(line.change)
+            if aimed:
+                row["status"] = line.status
+            rows.append(row)
+        return pd.DataFrame(rows, columns=["measure", "estimate", "denominator"] if not rows else None)
 
     def unmeasured(self) -> pd.DataFrame:
-        """Return what cannot be measured, and why."""
-        table = self.card.table()
-        table = table.loc[table["status"] == "not measurable", ["measure", "reason"]]
-        known = [(c.name, c.detail) for c in self.missing if c.name not in set(table["measure"])]
+        """Return what cannot be measured, and why; measures of one reason are one row."""
         said = {c.name: c.detail for c in self.missing}
-        table["reason"] = [said.get(m, _sentence(r)) for m, r in table.itertuples(index=False)]
-        return pd.concat([table, pd.DataFrame(known, columns=["measure", "reason"])], ignore_index=True)
+        lines = [line for line in self.card.lines if line.estimate is None]
+        pairs = [(line.measure, said.get(line.measure, _sentence(line.reason))) for line in lines]
+        named = {name for name, _ in pairs}
+        pairs += [(c.name, c.detail) for c in self.missing if c.name not in named]
+        reasons: dict[str, list[str]] = {}
+        for measure, reason in pairs:
+            reasons.setdefault(reason, []).append(measure)
+        rows = [("; ".join(names), reason) for reason, names in reasons.items()]
+        return pd.DataFrame(rows, columns=["measure", "reason"])
 
     def checks(self) -> tuple[Check, ...]:
         """Return every check of the measures once."""
@@ -175,180 +190,68 @@ class ScorecardStudy:
         return message("the return: customers held out by lot; all else: description of customers over time")
 
     @property
+    def estimand(self) -> str:
+        """What is measured, in words."""
+        if self.as_of is None:
+            return message("nothing, since the data are not dated")
+        return message("Measures of windows of {days} days up to {day}", days=self.window, day=self.as_of)
+
+    @property
+    def caption(self) -> str:
+        """What the table of measures shows."""
+        level = percent(self.card.level, digits=0)
+        if self.card.compare_to is None or self.as_of is None:
+            return message("What can be measured, with {level} intervals", level=level)
+        return message(
+            "What can be measured on {day}, with {level} intervals, and its change since {before}",
+            day=self.as_of,
+            level=level,
+            before=self.card.compare_to,
+        )
+
+    @property
     def headings(self) -> dict[str, str]:
         """Words for the columns of :meth:`measures`."""
         words = {
             "measure": message("Measure"),
             "estimate": message("Estimate"),
-            "interval": message("Interval"),
             "denominator": message("Of how many"),
             "change": message("Change"),
-            "change_interval": message("Interval of the change"),
             "status": message("Target"),
         }
         return {name: words[name] for name in self.measures().columns}
 
-    # --- pictures ----------------------------------------------------------------------------------
+    # --- pictures, each with alternative text and caption ------------------------------------------
 
     def bridge(self) -> Iterator[tuple[Axes, str, str]]:
-        """Yield the picture of revenue kept and lost, with alternative text and caption."""
-        from loyalty_research.plots.scorecard import revenue_bridge
-
-        if self.revenue is None:
-            return
-        kept = self.revenue
-        end = kept.start - kept.churn - kept.contraction + kept.expansion
-        steps = [
-            (message("earlier window"), kept.start),
-            (message("customers who stopped"), -kept.churn),
-            (message("those who spent less"), -kept.contraction),
-            (message("those who spent more"), kept.expansion),
-            (message("later window"), end),
-        ]
-        yield (
-            revenue_bridge(pd.DataFrame(steps, columns=["step", "amount"]), currency=self.currency),
-            message("Steps from the revenue of one window to that of the next. {said}", said=kept.verdict()),
-            message(
-                "Customers who bought in the earlier window of {days} days. {newcomers}",
-                days=self.window,
-                newcomers=self._newcomers(),
-            ),
-        )
+        """Yield the picture of revenue kept and lost."""
+        return _scorecard_pictures.bridge(self)
 
     def cohorts(self) -> Iterator[tuple[Axes, str, str]]:
-        """Yield the picture of retention by age, with alternative text and caption."""
-        from loyalty_research.plots.scorecard import retention_by_age
-
-        if self.retention is None:
-            return
-        pooled = pooled_retention(self.retention.triangle)
-        if len(pooled) < 2:
-            return
-        cells = self.retention.triangle
-        few = (cells["customers"] < _LEAST) | cells["active"].between(1, _LEAST - 1)
-        cells = cells[cells["period"] > 0].assign(retention=cells["retention"].where(~few))
-        words = _PERIODS[self.retention.period]
-        first, last = pooled.iloc[0], pooled.iloc[-1]
-        yield (
-            retention_by_age(cells, pooled, period=words),
-            message(
-                "Share of a cohort that buys, by {period} since its first purchase: {first} after one, {last} after {n}.",
-                period=words,
-                first=percent(first["retention"]),
-                last=percent(last["retention"]),
-                n=int(last["period"]),
-            ),
-            message(
-                "Each thin line is a cohort; the thick one all of them, each as far as it was followed. Periods "
-                "that are not over are left out."
-            ),
-        )
+        """Yield the picture of retention by age."""
+        return _scorecard_pictures.cohorts(self)
 
     def rests(self) -> Iterator[tuple[Axes, str, str]]:
-        """Yield the picture of concentration, with alternative text and caption."""
-        from loyalty_research.plots.scorecard import concentration
+        """Yield the picture of concentration."""
+        return _scorecard_pictures.rests(self)
 
-        if self.concentration is None:
-            return
-        found = self.concentration
-        later = None if found.later is None else found.later.value
-        yield (
-            concentration(found.lorenz, top=found.share, later=later),
-            message("Cumulative share of revenue, the largest customers first. {said}", said=found.verdict()),
-            message("Customers are ranked by one window and followed into the next."),
-        )
-
-    # --- claims ------------------------------------------------------------------------------------
+    # --- sayings -----------------------------------------------------------------------------------
 
     def pareto(self) -> tuple[str, ...]:
         """Hold “a fifth of customers brings four fifths of revenue” against both windows."""
-        if self.concentration is None:
-            return (self._reason("concentration"),)
-        said = [
-            _against(
-                self.concentration.top, self.concentration.share, message("the window they were picked by")
-            )
-        ]
-        if self.concentration.later is not None:
-            said.append(
-                _against(self.concentration.later, self.concentration.share, message("the window after it"))
-            )
-        return tuple(said)
+        return _scorecard_sayings.pareto(self)
 
     def profit(self) -> tuple[str, pd.DataFrame | None]:
         """Price a rise in retention by the usual formula, over the interval of one's own retention."""
-        rolling = None if self.retention is None else self.retention.rolling
-        if rolling is None or math.isnan(rolling.low):
-            return self._reason("retention"), None
-        kept = [rolling.low, rolling.value, rolling.high]
-        per_window = [(1 + rate) ** (self.window / 365) - 1 for rate in self.rates]
-        table = retention_table(retentions=kept, annual_discount_rates=per_window, points=self.points)
-        table.columns = pd.Index(
-            [message("Discount {rate} a year", rate=percent(r, digits=0)) for r in self.rates]
-        )
-        names = [message("low limit"), message("estimate"), message("high limit")]
-        table.insert(
-            0, message("Retention"), [f"{percent(k)} ({name})" for k, name in zip(kept, names, strict=True)]
-        )
-        gains = table.iloc[:, 1:].to_numpy(dtype=float)
-        if np.isnan(gains).all():
-            said = message(
-                "The formula has no answer for {points} points more than {retention}: retention would pass 100%.",
-                points=number(100 * self.points, digits=0),
-                retention=rolling.format(),
-            )
-            return said, None
-        return (
-            message(
-                "{points} points more retention from one window of {days} days to the next would raise value by "
-                "{low} to {high} under the formula, depending on retention and discount. The formula takes "
-                "customers as equal, margins as constant and the future as endless, and says nothing of what the rise costs.",
-                points=number(100 * self.points, digits=0),
-                days=self.window,
-                low=percent(float(np.nanmin(gains)), digits=0),
-                high=percent(float(np.nanmax(gains)), digits=0),
-            ),
-            table.reset_index(drop=True),
-        )
+        return _scorecard_sayings.profit(self)
 
     def cost_of_winning(self) -> tuple[str, pd.DataFrame | None]:
         """Ask what “winning costs 5 to 10 times keeping” would mean here."""
-        if self.costs is None:
-            said = message(
-                "What winning and keeping a customer cost is not in the data, so the ratio is not measurable; name both "
-                "costs to get it."
-            )
-        else:
-            said = message(
-                "With {win} to win a customer and {keep} to keep one, winning costs {ratio} times keeping.",
-                win=self._money(self.costs[0]),
-                keep=self._money(self.costs[1]),
-                ratio=number(self.costs[0] / self.costs[1], digits=1),
-            )
-        if self.ages is None:
-            return said, None
-        even = self.ages.new_to_kept
-        said = message(
-            "{said} Cost is half of the question: a new customer spends {even} per 1 of a kept one "
-            "({interval}) in a window of {days} days, so keeping brings more per unit of money once winning costs more "
-            "than that many times as much.",
-            said=said,
-            even=even.format(),
-            interval=even.interval(),
-            days=self.window,
-        )
-        ratios = [float(r) for r in _COST_RATIOS]
-        if self.costs is not None:
-            ratios = sorted({*ratios, self.costs[0] / self.costs[1]})
-        rows = [(f"{r:g}", r / even.value, r / even.high, r / even.low) for r in ratios]
-        columns = ["Winning costs, per 1 of keeping", "estimate", "low", "high"]
-        return said, pd.DataFrame(rows, columns=columns)
+        return _scorecard_sayings.cost_of_winning(self)
 
     def older_spend_more(self) -> tuple[str, ...]:
         """Ask whether older customers spend more, with those who stopped counted in."""
-        if self.ages is None:
-            return (self._reason("age"),)
-        return self.ages.verdict(), self.ages.claim_verdict()
+        return _scorecard_sayings.older_spend_more(self)
 
     def limits(self) -> tuple[str, ...]:
         """Return what the figures cannot say, one sentence each."""
@@ -376,39 +279,38 @@ class ScorecardStudy:
             *out,
         )
 
-    def _reason(self, name: str) -> str:
+    def reason(self, name: str) -> str:
+        """Return why a measure is missing, by a part of its name."""
         found = [c.detail for c in self.missing if name in c.name.lower()]
         return found[0] if found else message("Not measurable because the record is too short.")
 
-    def _money(self, value: float) -> str:
-        return number(value, digits=2) + (f" {self.currency}" if self.currency else "")
+
+def _with_limits(estimate: Estimate, *, signed: bool = False) -> str:
+    if math.isnan(estimate.low):
+        return estimate.format(signed=signed)
+    return message(
+        "{value} ({low} to {high})",
+        value=estimate.format(signed=signed),
+        low=estimate.format(estimate.low, signed=signed),
+        high=estimate.format(estimate.high, signed=signed),
+    )
+
+
+def _change(change: Estimate) -> str:
+    """Return a change with its limits; that of a share counts percentage points."""
+    if change.unit != "fraction":
+        return _with_limits(change, signed=True)
+    value, low, high = (
+        number(100 * v, digits=1, signed=True) for v in (change.value, change.low, change.high)
+    )
+    if math.isnan(change.low):
+        return message("{value} points", value=value)
+    return message("{value} points ({low} to {high})", value=value, low=low, high=high)
 
 
 def _sentence(reason: str) -> str:
     words = f"{reason[:1].upper()}{reason[1:]}"
     return words if words.endswith(".") else f"{words}."
-
-
-def _against(share: Estimate, top: float, where: str) -> str:
-    words = {
-        "where": where,
-        "share": share.format(),
-        "interval": share.interval(),
-        "top": percent(top, digits=0),
-    }
-    if share.low <= _PARETO <= share.high:
-        return message(
-            "The top {top} bring {share} ({interval}) of revenue in {where}: 80% is within the interval.",
-            **words,
-        )
-    if share.high < _PARETO:
-        return message(
-            "The top {top} bring {share} ({interval}) of revenue in {where}: less than the saying's 80%.",
-            **words,
-        )
-    return message(
-        "The top {top} bring {share} ({interval}) of revenue in {where}: more than the saying's 80%.", **words
-    )
 
 
 def _window(asked: int | None, days: int) -> int:
@@ -456,10 +358,11 @@ def scorecard_study(
     seed: int = 0,
     level: float = 0.95,
 ) -> ScorecardStudy:
-    """Measure what a dataset's transactions say of a programme's health.
+    """Measure what a dataset says of a programme's health.
 
     Args:
-        source: What ``lr.open_dataset`` returned; it needs ``transactions``.
+        source: What ``lr.open_dataset`` returned; without ``transactions`` most measures are missing, with the
+            reason.
         window: Days of a window; by default the longest of 365, 180, 90 and 30 of which three fit into the
             record, or else two.
         period: Calendar period of the cohorts: ``"W"``, ``"M"`` or ``"Q"``.
@@ -478,7 +381,7 @@ def scorecard_study(
 
     Raises:
         ArgumentError: On a wrong option, or when one of the two costs is missing.
-        ContractError: When there are no transactions, or several currencies.
+        ContractError: When amounts are in several currencies, or a row is wrong.
         DesignError: When the record is too short for any window.
 
     Examples:
@@ -488,20 +391,16 @@ def scorecard_study(
         (608, '1998-06-30')
     """
     level = check_level(level)
-    if period not in _PERIODS:
-        raise ArgumentError(f"period is one of {', '.join(_PERIODS)}; got {period!r}")
+    if period not in PERIODS:
+        raise ArgumentError(f"period is one of {', '.join(PERIODS)}; got {period!r}")
     costs = _costs(acquisition_cost, keeping_cost)
-    if not source.has("transactions", "customer_id", "amount"):
-        raise ContractError("the dataset has no table transactions with customer_id and amount")
-    lines = source.frame("transactions")
-    currencies = 1 if "currency" not in lines else len(lines["currency"].dropna().unique())
-    if currencies > 1:
-        raise ContractError(
-            f"transactions holds {currencies} currencies; choose one, or convert amounts first"
-        )
-    record = purchase_days(lines, source.as_of)
-    window = _window(window, record.end - record.begin + 1)
-    end = date_of(record.end)
+    record = _record(source)
+    if record is None:
+        day = source.as_of or last_day(source)
+        window = WINDOWS[0] if window is None else window
+    else:
+        window = _window(window, record.end - record.begin + 1)
+        day = date_of(record.end)
     tried: dict[str, Any] = {}
     missing: list[Check] = []
 
@@ -514,20 +413,30 @@ def scorecard_study(
                 Check(name, "not measurable", message("Not measurable because {why}.", why=str(reason)))
             )
 
+    def purchases() -> PurchaseDays:
+        if record is None:
+            raise DesignError(message("the data have no transactions with customer_id and amount"))
+        return record
+
     # daily purchases carry all that these measures read, and are fewer than the lines
-    days = record.frame
     attempt(
         "retention",
         message("Retention"),
-        lambda: retention_rate(days, window=window, period=period, as_of=end, level=level),  # type: ignore[arg-type]
+        lambda: retention_rate(
+            purchases().frame,
+            window=window,
+            period=period,  # type: ignore[arg-type]
+            as_of=day,
+            level=level,
+        ),
     )
     attempt(
         "repeat",
         message("Repeat purchase"),
-        lambda: repeat_purchase_rate(days, window=min(window, ACTIVITY), as_of=end, level=level),
+        lambda: repeat_purchase_rate(purchases().frame, window=min(window, ACTIVITY), as_of=day, level=level),
     )
     attempt("returns", message("Return on investment"), lambda: _returns(source, margin, window, level))
-    attempt("made", message("Revenue of two windows"), lambda: established_revenue(record, window))
+    attempt("made", message("Revenue of two windows"), lambda: established_revenue(purchases(), window))
     made, newcomers = tried.pop("made") or (None, None)
     tried |= {"revenue": None, "concentration": None}
     if made is not None:
@@ -544,13 +453,14 @@ def scorecard_study(
     attempt(
         "ages",
         message("Spend by age of the customer"),
-        lambda: spend_by_age(days, window=window, as_of=end, level=level),
+        lambda: spend_by_age(purchases().frame, window=window, as_of=day, level=level),
     )
-    earlier = record.end - window
+    earlier = None if record is None or record.end - window <= record.begin else record.end - window
     card = scorecard(
         source,
-        as_of=end,
-        compare_to=date_of(earlier) if earlier > record.begin else None,
+        # where nothing is dated no measure looks at the day
+        as_of=day or EPOCH,
+        compare_to=None if earlier is None else date_of(earlier),
         targets=targets,
         window=window,
         repeat_window=min(window, ACTIVITY),
@@ -564,13 +474,30 @@ def scorecard_study(
         **tried,
         newcomers=newcomers,
         window=window,
-        as_of=end,
+        as_of=day,
         points=points,
         rates=tuple(float(r) for r in annual_discount_rates),
         costs=costs,
         missing=tuple(missing),
         currency=source.currency,
     )
+
+
+def _record(source: Dataset) -> PurchaseDays | None:
+    """Return purchase days, or None where the data have no transactions.
+
+    Raises:
+        ContractError: When amounts are in several currencies.
+    """
+    if not source.has("transactions", "customer_id", "amount"):
+        return None
+    lines = source.frame("transactions")
+    currencies = 1 if "currency" not in lines else len(lines["currency"].dropna().unique())
+    if currencies > 1:
+        raise ContractError(
+            f"transactions holds {currencies} currencies; choose one, or convert amounts first"
+        )
+    return purchase_days(lines, source.as_of)
 
 
 def named_numbers(texts: Sequence[str]) -> dict[str, float]:
