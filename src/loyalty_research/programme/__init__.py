@@ -23,6 +23,7 @@ from loyalty_research.programme.contact_dose import (
     ContactDoseResponse,
     contact_dose_response,
 )
+from loyalty_research.programme.contact_presets import CONTACT_RULES, ContactRule, ContactRules, audit_contact_rules, contact_rule
 from loyalty_research.programme.contact_rules import (
     ContactAudit,
     SunsetTest,
@@ -30,6 +31,7 @@ from loyalty_research.programme.contact_rules import (
     messages_per_month,
     sunset_policy_test,
 )
+from loyalty_research.programme.contact_streaks import UnopenedStreaks, unopened_streaks
 from loyalty_research.programme.customer_loss import CustomerLoss, customer_loss_value
 from loyalty_research.programme.day_offers import (
     OfferDays,
@@ -40,6 +42,7 @@ from loyalty_research.programme.deferral_schedule import DeferralSchedule, defer
 from loyalty_research.programme.demotion import DemotionStudy, demotion_event_study
 from loyalty_research.programme.early_access import EarlyAccess, early_access
 from loyalty_research.programme.emotional import LoyaltyKinds, emotional_and_functional_loyalty
+from loyalty_research.programme.gift_costs import GiftCost, gift_cost
 from loyalty_research.programme.grace import GraceWhatIf, grace_period_what_if
 from loyalty_research.programme.gratitude import (
     GratitudeLatency,
@@ -78,6 +81,7 @@ from loyalty_research.programme.offers import (
 )
 from loyalty_research.programme.personal_dates import PersonalDateOffer, personal_date_offer
 from loyalty_research.programme.promises import PromisesStudy, promises_study
+from loyalty_research.programme.redemption_channels import RedemptionRatio, redemption_by_channel
 from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
 from loyalty_research.programme.referred_value import ReferredValue, referred_customer_value
@@ -149,6 +153,7 @@ from loyalty_research.programme.wallet import ShareOfWallet, share_of_wallet
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
+    "CONTACT_RULES",
     "AcquisitionCost",
     "ActiveMembership",
     "AssumptionOdds",
@@ -161,6 +166,8 @@ __all__ = [
     "ConsentGate",
     "ContactAudit",
     "ContactDoseResponse",
+    "ContactRule",
+    "ContactRules",
     "CouponCannibalisation",
     "CustomerEffort",
     "CustomerLoss",
@@ -169,6 +176,7 @@ __all__ = [
     "DemotionStudy",
     "EarlyAccess",
     "ExpiryWhatIf",
+    "GiftCost",
     "GraceWhatIf",
     "GratitudeLatency",
     "IncentiveBias",
@@ -186,6 +194,7 @@ __all__ = [
     "PointsLedger",
     "PromisesStudy",
     "RedemptionLiability",
+    "RedemptionRatio",
     "RedemptionTriangle",
     "ReferralRate",
     "ReferralReward",
@@ -212,6 +221,7 @@ __all__ = [
     "TierMigration",
     "TierReach",
     "TierStates",
+    "UnopenedStreaks",
     "ValueSegments",
     "acquisition_and_retention_cost",
     "active_membership_rate",
@@ -220,6 +230,7 @@ __all__ = [
     "assumed_scenario",
     "assumption_odds",
     "assumption_tornado",
+    "audit_contact_rules",
     "audit_contacts",
     "banded",
     "bunching_at_line",
@@ -229,6 +240,7 @@ __all__ = [
     "compare_mechanisms",
     "consent_gate",
     "contact_dose_response",
+    "contact_rule",
     "coupon_cannibalisation",
     "cramers_v",
     "customer_effort_score",
@@ -241,6 +253,7 @@ __all__ = [
     "emotional_and_functional_loyalty",
     "expiry_what_if",
     "extra_orders_to_break_even",
+    "gift_cost",
     "grace_period_what_if",
     "gratitude_latency",
     "incentive_bias",
@@ -264,6 +277,7 @@ __all__ = [
     "purchase_cycles",
     "qualifying_activity",
     "read_scenario",
+    "redemption_by_channel",
     "redemption_liability",
     "redemption_triangle",
     "referral_rate",
@@ -291,6 +305,7 @@ __all__ = [
     "tier_migration",
     "tier_spells",
     "tier_states",
+    "unopened_streaks",
     "value_segments",
     "variance_explained",
 ]

@@ -41,8 +41,12 @@ __all__ = [
     "ContactAudit",
     "SunsetTest",
     "audit_contacts",
+    "beyond_cap",
     "messages_per_month",
+    "minutes_of",
+    "sent_messages",
     "sunset_policy_test",
+    "within_hours",
 ]
 
 NIGHT = (("21:00", "07:00"),)
@@ -200,7 +204,7 @@ def audit_contacts(
     check_level(level)
     check_consent(without_consent)
     hours = tuple((a, b) for a, b in quiet_hours)
-    minutes = [(_minutes(a), _minutes(b)) for a, b in hours]
+    minutes = [(minutes_of(a), minutes_of(b)) for a, b in hours]
     if any(a == b for a, b in minutes):
         raise ArgumentError("quiet hours must start and end at different times")
     limits = {
@@ -211,18 +215,20 @@ def audit_contacts(
         for span, most in (hour_caps or {}).items()
     }
     rows, consent = gate_consent(read_contacts(contacts), without_consent)
-    sent = _sent(rows, channel).sort_values(["customer_id", "sent_at"], kind="stable")
+    sent = sent_messages(rows, channel).sort_values(["customer_id", "sent_at"], kind="stable")
     local = local_moments(sent["sent_at"], timezone)
     minute = (local.dt.hour * 60 + local.dt.minute).to_numpy()
     who = sent["customer_id"].to_numpy()
     timed = bool((local.dt.normalize() != local).any())
     day = local.dt.normalize().to_numpy().astype("datetime64[D]").astype(np.int64)
-    over = {days: _beyond(who, day, days, most) for days, most in limits.items()}
+    over = {days: beyond_cap(who, day, days, most) for days, most in limits.items()}
     moment = sent["sent_at"].to_numpy().astype("datetime64[us]").astype(np.int64)
-    soon = {h: _beyond(who, moment, h * HOUR, most) for h, most in in_hours.items()} if timed else {}
+    soon = {h: beyond_cap(who, moment, h * HOUR, most) for h, most in in_hours.items()} if timed else {}
     return ContactAudit(
         timezone=timezone,
-        quiet=clustered_proportion(_within(minute, minutes), who, level=level) if timed and hours else None,
+        quiet=clustered_proportion(within_hours(minute, minutes), who, level=level)
+        if timed and hours
+        else None,
         quiet_hours=hours,
         caps={days: clustered_proportion(flags, who, level=level) for days, flags in over.items()},
         limits=limits,
@@ -235,7 +241,12 @@ def audit_contacts(
     )
 
 
-def _minutes(text: str) -> int:
+def minutes_of(text: str) -> int:
+    """Return the minutes since midnight of an hour such as ``"21:00"``.
+
+    Raises:
+        ArgumentError: When it is no hour of a day.
+    """
     try:
         hour, minute = (int(part) for part in text.split(":"))
     except (ValueError, AttributeError) as error:
@@ -245,7 +256,12 @@ def _minutes(text: str) -> int:
     return hour * 60 + minute
 
 
-def _sent(rows: pd.DataFrame, channel: str | None) -> pd.DataFrame:
+def sent_messages(rows: pd.DataFrame, channel: str | None) -> pd.DataFrame:
+    """Return the messages sent, of one channel where it is named.
+
+    Raises:
+        ContractError: When none was sent, or channels are not recorded.
+    """
     sent = rows[rows["event"] == "sent"]
     if channel is not None:
         if "channel" not in rows.columns:
@@ -257,7 +273,8 @@ def _sent(rows: pd.DataFrame, channel: str | None) -> pd.DataFrame:
     return sent.reset_index(drop=True)
 
 
-def _within(minute: NDArray[Any], spans: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+def within_hours(minute: NDArray[Any], spans: Sequence[tuple[int, int]]) -> NDArray[np.bool_]:
+    """Return which minutes of the day lie in half-open spans that may run over midnight."""
     inside = np.zeros(len(minute), dtype=bool)
     for start, end in spans:
         since = (minute - start) % DAY_MINUTES
@@ -265,7 +282,7 @@ def _within(minute: NDArray[Any], spans: Sequence[tuple[int, int]]) -> NDArray[n
     return inside
 
 
-def _beyond(who: NDArray[Any], at: NDArray[np.int64], span: int, most: int) -> NDArray[np.bool_]:
+def beyond_cap(who: NDArray[Any], at: NDArray[np.int64], span: int, most: int) -> NDArray[np.bool_]:
     """Flag messages that are more than the most within ``span`` units of time up to their own.
 
     Rows are sorted by customer and time; a cap is broken where the message ``most`` places before
@@ -448,7 +465,7 @@ def sunset_policy_test(
 
 def _judged(rows: pd.DataFrame, channel: str | None, unopened: int, wait_days: int) -> pd.DataFrame:
     """Return per customer with enough messages: landmark, silent, left."""
-    sent = _sent(rows, channel).sort_values("sent_at", kind="stable")
+    sent = sent_messages(rows, channel).sort_values("sent_at", kind="stable")
     number = sent.groupby("customer_id").cumcount() + 1
     first = sent[number == 1].set_index("customer_id")["sent_at"]
     judged = sent[number == unopened].set_index("customer_id")[["sent_at"]]
