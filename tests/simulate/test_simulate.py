@@ -25,7 +25,10 @@ def digest(dataset):
 
 
 NULL = {"rate_effect": 0.0, "spend_effect": 0.0, "hazard_ratio": 1.0}
-NO_MORE = {"tiers": {"tier_effect": 0.0, "demotion_effect": 0.0, "pull_share": 0.0}}
+NO_MORE = {
+    "tiers": {"tier_effect": 0.0, "demotion_effect": 0.0, "pull_share": 0.0},
+    "sweepstakes": {"win_effect": 0.0},
+}
 MEMBERS = [kind for kind in KINDS if kind not in ("none", "stamp-card")]
 
 

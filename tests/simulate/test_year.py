@@ -71,6 +71,16 @@ def test_partners_sell_to_members_in_proportion_and_change_nothing_here():
     assert set(pool.member_orders["customer_id"]) >= set(alone.member_orders["customer_id"])
 
 
+def test_only_those_named_may_join():
+    some = range(0, 1500, 3)
+    seen = year(among=some)
+    assert set(seen.member_orders["customer_id"]) <= set(some)
+    everyone = year()
+    inside = everyone.member_orders["customer_id"].isin(some)
+    pd.testing.assert_frame_equal(seen.member_orders, everyone.member_orders[inside].reset_index(drop=True))
+    assert year(among=[]).members == 0
+
+
 def test_heavier_buyers_join_where_joining_follows_engagement():
     def per_member(selection):
         seen = year(selection=selection)

@@ -12,11 +12,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.errors import ArgumentError
+from loyalty_research.simulate._benefit import BenefitTruth
 from loyalty_research.simulate._card_truth import CardTruth
+from loyalty_research.simulate._coalition import CoalitionTruth
 from loyalty_research.simulate._kinds import KINDS, make
 from loyalty_research.simulate._members import MemberTruth
+from loyalty_research.simulate._paid import PaidTruth
 from loyalty_research.simulate._points import PointsTruth
 from loyalty_research.simulate._population import PopulationTruth
+from loyalty_research.simulate._sweepstakes import SweepstakesTruth
 from loyalty_research.simulate._tiers import TiersTruth
 from loyalty_research.simulate._year import ProgrammeYear, programme_year, read_population
 
@@ -26,11 +30,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KINDS",
+    "BenefitTruth",
     "CardTruth",
+    "CoalitionTruth",
     "MemberTruth",
+    "PaidTruth",
     "PointsTruth",
     "PopulationTruth",
     "ProgrammeYear",
+    "SweepstakesTruth",
     "TiersTruth",
     "programme_year",
     "read_population",
@@ -52,6 +60,12 @@ def simulate(
     - ``"points"``: points per order and a reward whenever there are enough; points lapse where
       nothing is bought.
     - ``"tiers"``: three years with tiers; losing one and the pull of a line have effects of their own.
+    - ``"paid"``: three years with an annual fee; who expects to use the benefit joins, and decides
+      anew after each year.
+    - ``"coalition"``: orders at several partners, points earned at each and used at any.
+    - ``"sweepstakes"``: every so many orders earn a play; winning is drawn, and changes the rate of
+      ordering for a while. The first plays are an experiment of their own in ``assignments``.
+    - ``"non-monetary"``: a benefit without money's worth, which keeps members longer.
     - ``"stamp-card"``: an experiment with stamp cards, some of which come with stamps already
       given. Tables ``customers`` and ``card_events``.
     - ``"none"``: the same customers (for the same seed) in a shop without a programme. Tables
@@ -65,7 +79,8 @@ def simulate(
             ``loyalty_research.mechanisms.mechanism("tiers", ...)``; by default rules of the kind,
             which ``truth["mechanism"]`` states.
         **truth: Parameters of the kind that differ from their defaults; the classes ``PointsTruth``,
-            ``TiersTruth``, ``PopulationTruth`` and ``CardTruth`` list them with their meaning.
+            ``TiersTruth``, ``PaidTruth``, ``CoalitionTruth``, ``SweepstakesTruth``, ``BenefitTruth``,
+            ``PopulationTruth`` and ``CardTruth`` list them with their meaning.
 
     Returns:
         A dataset of the kind ``"simulated"``. ``truth`` has every parameter and, computed from the
@@ -77,7 +92,10 @@ def simulate(
         promise a customer with average rates who never leaves (``days_to_...``, ``reach_...``); for
         tiers the first losses of a tier (``demoted``, with ``demotion_orders`` and
         ``demotion_spend``, the change per loss in the ``demotion_days`` after it) and those who
-        ``pulled`` themselves over a line. For cards ``completion_control``, ``completion_endowed``,
+        ``pulled`` themselves over a line; for paid ``fee_revenue``, ``benefit_cost``, ``surplus`` and
+        ``renewal_rate``; for the coalition ``flows`` (points by where earned and where used, the
+        oldest used first) and ``clearing`` (who owes whom); for the game ``plays``, ``wins`` and
+        ``win_effect_orders`` (what winning the first play changes). For cards ``completion_control``, ``completion_endowed``,
         ``completion_difference`` (exact), ``hazards_control``, ``hazards_endowed``,
         ``card_visits_difference`` (on first cards, exact), ``mean_days_difference`` (days not completed
         up to expiry, exact, lost cards as if kept) and ``visits_difference`` (over all cards of these

@@ -6,13 +6,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.errors import ArgumentError
-from loyalty_research.mechanisms import NoProgramme, Points, StampCard, Tiers
+from loyalty_research.mechanisms import (
+    Coalition,
+    NonMonetary,
+    NoProgramme,
+    PaidMembership,
+    Points,
+    StampCard,
+    Sweepstakes,
+    Tiers,
+)
+from loyalty_research.simulate._benefit import BenefitScheme, BenefitTruth
 from loyalty_research.simulate._card_truth import CardTruth, preset
 from loyalty_research.simulate._cards import stamp_cards
+from loyalty_research.simulate._coalition import CoalitionScheme, CoalitionTruth
 from loyalty_research.simulate._none import no_programme
+from loyalty_research.simulate._paid import PaidScheme, PaidTruth
 from loyalty_research.simulate._points import PointsScheme, PointsTruth
 from loyalty_research.simulate._population import PopulationTruth
 from loyalty_research.simulate._scheme import make_dataset
+from loyalty_research.simulate._sweepstakes import SweepstakesScheme, SweepstakesTruth
 from loyalty_research.simulate._tiers import TiersScheme, TiersTruth
 from loyalty_research.simulate._truth import read_truth
 
@@ -44,6 +57,10 @@ class _Kind:
 _KINDS = {
     "points": _Kind(PointsTruth, Points, PointsScheme),
     "tiers": _Kind(TiersTruth, Tiers, TiersScheme),
+    "paid": _Kind(PaidTruth, PaidMembership, PaidScheme),
+    "coalition": _Kind(CoalitionTruth, Coalition, CoalitionScheme),
+    "sweepstakes": _Kind(SweepstakesTruth, Sweepstakes, SweepstakesScheme),
+    "non-monetary": _Kind(BenefitTruth, NonMonetary, BenefitScheme),
     "stamp-card": _Kind(CardTruth, StampCard),
     "none": _Kind(PopulationTruth, NoProgramme),
 }

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
-import pandas as pd
 
 from loyalty_research.i18n import message
 from loyalty_research.mechanisms import Points
@@ -17,12 +16,15 @@ from loyalty_research.simulate._programme_tables import (
     costs_table,
     ledger_frame,
 )
+from loyalty_research.simulate._rules import member_sales
 from loyalty_research.simulate._scheme import Scheme
 from loyalty_research.simulate._truth import number, stream, whole
 from loyalty_research.simulate._world import Course
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import pandas as pd
 
     from loyalty_research.simulate._population import Bools, Floats, Ints, Orders
     from loyalty_research.simulate._scheme import Shop
@@ -162,15 +164,7 @@ def earned_by(rules: Any, orders: Orders, **columns: Any) -> tuple[Floats, Float
     """Apply rules to orders; return the units earned and the value due with each."""
     if not len(orders.customer):
         return np.zeros(0), np.zeros(0)
-    table = pd.DataFrame(
-        {
-            "customer_id": orders.customer,
-            "transacted_at": moments(orders.moment),
-            "amount": orders.amount,
-            **columns,
-        }
-    )
-    found = rules.earn(table)
+    found = rules.earn(member_sales(orders, **columns))
     return found["earned"].to_numpy(), found["value"].to_numpy()
 
 

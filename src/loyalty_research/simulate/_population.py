@@ -235,8 +235,14 @@ def customers_table(population: Population) -> pd.DataFrame:
     )
 
 
-def transactions_table(population: Population, orders: Orders) -> pd.DataFrame:
-    """Return the table ``transactions``, in the order of time."""
+def transactions_table(population: Population, orders: Orders, **columns: Any) -> pd.DataFrame:
+    """Return the table ``transactions``, in the order of time.
+
+    Args:
+        population: The customers.
+        orders: Their orders.
+        **columns: Further columns, a value per order.
+    """
     import pandas as pd
 
     order = np.argsort(orders.moment, kind="stable")
@@ -250,6 +256,7 @@ def transactions_table(population: Population, orders: Orders) -> pd.DataFrame:
             "currency": constant(CURRENCY, len(order)),
             "type": constant("sale", len(order)),
             "store_id": population.stores(customer),
+            **{name: values[order] for name, values in columns.items()},
         }
     )
 

@@ -190,11 +190,11 @@ def used_up(customer: Ints, points: Floats, price: float, starts: Bools | None =
     return np.asarray(paid - earlier, dtype=float)
 
 
-def costs_table(*rates: tuple[str, str | None, str, float]) -> pd.DataFrame:
+def costs_table(*rates: tuple[str, str, str, float]) -> pd.DataFrame:
     """Return what the programme costs, an invitation among it.
 
     Args:
-        *rates: Key, reward (or None), unit and amount of each cost.
+        *rates: Key, reward, unit and amount of each cost.
     """
     rows: list[tuple[Any, ...]] = [(key, None, reward, unit, amount) for key, reward, unit, amount in rates]
     rows.append(("invitation", "invitation", None, "per_contact", 0.05))

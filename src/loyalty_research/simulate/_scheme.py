@@ -127,6 +127,11 @@ class Scheme(Generic[T, C]):
         del shop
         return {}, {}
 
+    def order_columns(self, shop: Shop[C]) -> dict[str, Any]:
+        """Return further columns of orders, a value per order of the course."""
+        del shop
+        return {}
+
     @cached_property
     def world(self) -> World:
         """The people and the orders they could place."""
@@ -157,7 +162,10 @@ class Scheme(Generic[T, C]):
         """Return the tables of the shop with the programme, and the truth behind them."""
         shop, truth = self.open(), self.truth
         own, known = self.leaves(shop)
-        tables = _shared_tables(self, shop) | own
+        shared = _shared_tables(self, shop)
+        if "assignments" in own:
+            own["assignments"] = _both(shared["assignments"], own["assignments"])
+        tables = shared | own
         facts = asdict(truth) | population_facts(truth) | self._effects(shop)
         facts["active_share"] = float((shop.course.gone >= shop.world.horizon).mean())
         if self.steady:
@@ -200,6 +208,17 @@ class Scheme(Generic[T, C]):
         return out
 
 
+def _both(shared: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+    """Return the invitation and an experiment of the kind in one table."""
+    import pandas as pd
+
+    if not len(own):
+        return shared
+    words = dict.fromkeys(("experiment_id", "customer_id", "arm", "strata", "cluster_id"), object)
+    own = own.reindex(columns=shared.columns)
+    return pd.concat([shared.astype(words), own.astype(words)], ignore_index=True)
+
+
 def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
@@ -240,7 +259,7 @@ def _shared_tables(scheme: Scheme[Any, Any], shop: Shop[Any]) -> dict[str, pd.Da
     contacts, opened = contacts_table(people, shop.invited, scheme.seed)
     return {
         "customers": customers_table(people),
-        "transactions": transactions_table(people, shop.course.orders),
+        "transactions": transactions_table(people, shop.course.orders, **scheme.order_columns(shop)),
         "assignments": _assignments_table(shop, truth, arms, strata, opened),
         "memberships": memberships_table(shop, truth, scheme.kind, scheme.seed),
         "contacts": contacts,

@@ -69,7 +69,7 @@ class TiersTruth(MemberTruth):
     years: int = whole(3, 2, MOST_YEARS)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TierCourse(Course):
     """A course with tiers.
 
@@ -161,7 +161,15 @@ class TiersScheme(Scheme[TiersTruth, TierCourse]):
             fell = (carried[year + 1] < rank) & (joined < end)
             first = np.where(fell & (first == 0), year + 1, first)
         orders, member = merge_orders(*parts)
-        return TierCourse(orders, gone, member, carried, first, pulled, spent)
+        return TierCourse(
+            orders=orders,
+            gone=gone,
+            member=member,
+            carried=carried,
+            demoted=first,
+            pulled=pulled,
+            pulled_spend=spent,
+        )
 
     def _rank(self, spend: Floats) -> Ints:
         """Return the position of the tier that a year's spending reaches."""

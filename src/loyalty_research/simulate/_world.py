@@ -45,7 +45,7 @@ class Effects:
     hazard_ratio: float = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Course:
     """What happens to a population when each customer joins on a given day or never.
 
@@ -53,11 +53,13 @@ class Course:
         orders: Orders up to dropout, sorted by customer and moment.
         gone: Moment of dropout.
         member: Per order, whether it was placed as a member.
+        label: Per order, what the world labels it with.
     """
 
     orders: Orders
     gone: Floats
     member: Bools
+    label: Ints | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class World:
         extra_mark: Uniform number per extra order; where the rate of a member changes, it decides
             which are placed.
         top: Rate of the extra orders, a fraction of the base rate.
+        labels: A label per base order, and one per extra order, such as where it is placed.
     """
 
     people: Population
@@ -84,6 +87,7 @@ class World:
     horizon: int = HORIZON
     extra_mark: Floats | None = None
     top: float = 0.0
+    labels: tuple[Ints, Ints] | None = None
 
     def between(self, start: int, stop: int) -> World:
         """Return the same world with the orders of days [start, stop) only."""
@@ -94,6 +98,7 @@ class World:
             mark=self.mark[base],
             extra=self.extra.keep(extra),
             extra_mark=None if self.extra_mark is None else self.extra_mark[extra],
+            labels=None if self.labels is None else (self.labels[0][base], self.labels[1][extra]),
         )
 
     def play(self, joined: Floats, *, until: Floats | None = None, factor: Factor | None = None) -> Course:
@@ -108,12 +113,20 @@ class World:
                 moments, at most ``1 + top``; by default the effect on the rate at all times.
         """
         gone, member, kept, gained = self._happens(joined, until, factor)
-        orders, is_member = merge_orders(
-            (self.base.keep(kept), member[kept]),
-            (self.extra.keep(gained), np.ones(int(gained.sum()), dtype=bool)),
+        base, extra = self.labels or (np.zeros(len(kept), dtype=int), np.zeros(len(gained), dtype=int))
+        notes = (
+            np.column_stack([member[kept], base[kept]]),
+            np.column_stack([np.ones(int(gained.sum()), dtype=int), extra[gained]]),
         )
+        orders, found = merge_orders(
+            (self.base.keep(kept), notes[0]),
+            (self.extra.keep(gained), notes[1]),
+        )
+        is_member = found[:, 0] == 1
         scale = np.where(is_member, 1 + self.effects.spend, 1.0)
-        return Course(replace(orders, amount=cents(orders.amount * scale)), gone, is_member)
+        label = None if self.labels is None else found[:, 1]
+        orders = replace(orders, amount=cents(orders.amount * scale))
+        return Course(orders=orders, gone=gone, member=is_member, label=label)
 
     def tally(self, joined: Floats) -> tuple[Floats, Floats]:
         """Return spend and orders per customer where customers join on the days ``joined``."""

@@ -26,6 +26,7 @@ from loyalty_research.simulate._world import Effects, make_world
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Collection
 
     from numpy.typing import NDArray
 
@@ -101,6 +102,7 @@ def programme_year(
     spend_effect: float = 0.0,
     hazard_ratio: float = 1.0,
     response_cv: float = 0.0,
+    among: Collection[int] | None = None,
     home: str = "",
     partners: Mapping[str, float] | None = None,
 ) -> ProgrammeYear:
@@ -121,6 +123,7 @@ def programme_year(
         hazard_ratio: Dropout hazard of a member over that of the same person as no member.
         response_cv: How much members differ in their response: the effects on rate and order value
             are multiplied by a gamma variable of mean 1 with this coefficient of variation.
+        among: Customers who may join, as they are numbered in ``member_orders``; None: all.
         home: Name of this shop among the partners of a coalition.
         partners: Orders at each other partner per order that the same customer would place here
             without a programme; None: no coalition.
@@ -139,6 +142,8 @@ def programme_year(
     here = people.gone > LAUNCH
     chance = special.expit(special.logit(join_share) + selection * people.engagement)
     joins = here & (stream(seed, "joining").random(people.size) < chance)
+    if among is not None:
+        joins &= np.isin(np.arange(people.size), np.fromiter(among, dtype=np.int64, count=len(among)))
     own = _responses(people.size, response_cv, seed)
     course = _respond(world, population, joins, rate_effect * own, seed).play(
         np.where(joins, float(LAUNCH), np.inf)
