@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-__all__ = ["concentration", "retention_by_age", "revenue_bridge"]
+__all__ = ["concentration", "retention_by_age", "revenue_bridge", "segment_purchases"]
 
 
 def revenue_bridge(parts: pd.DataFrame, *, ax: Axes | None = None, currency: str | None = None) -> Axes:
@@ -173,4 +173,59 @@ def concentration(
         ax.set_xlabel(message("customers, the largest first"))
         ax.set_ylabel(message("share of revenue"))
         ax.set_title(message("Revenue of the top {share} of customers", share=percent(top, digits=0)))
+    return ax
+
+
+def segment_purchases(frame: pd.DataFrame, *, days: int, ax: Axes | None = None) -> Axes:
+    """Draw what the customers of each segment bought afterwards, beside what was expected of them.
+
+    Args:
+        frame: ``segment, made, low, high, expected``: purchase days per customer, in the order from top to
+            bottom; ``expected`` is NaN where nothing was.
+        days: Days in which they were made.
+        ax: Axes to draw on.
+
+    Examples:
+        >>> import pandas as pd
+        >>> rows = pd.DataFrame({"segment": ["loyal"], "made": [2.0], "low": [1.8], "high": [2.2],
+        ...                      "expected": [2.1]})
+        >>> segment_purchases(rows, days=90).get_xlabel()
+        'purchase days per customer in the 90 days after'
+    """
+    with style():
+        n = len(frame)
+        ax = figure_axes(ax, height=1.3 + 0.48 * n)
+        where = np.arange(n)[::-1]
+        made, low, high, expected = (
+            frame[c].to_numpy(dtype=float) for c in ("made", "low", "high", "expected")
+        )
+        ax.hlines(where, low, high, color=SERIES[0], linewidth=2.2)
+        ax.plot(made, where, color=SERIES[0], marker=MARKERS[0], markersize=8, linestyle="none")
+        ax.plot(
+            expected,
+            where,
+            color=SERIES[1],
+            marker=MARKERS[1],
+            markersize=10,
+            markerfacecolor="none",
+            markeredgewidth=1.6,
+            linestyle="none",
+        )
+        right = np.fmax(np.fmax(high, made), expected)
+        for at, value, edge in zip(where, made, right, strict=True):
+            ax.annotate(
+                number(value, digits=1 if value >= 10 else 2),
+                (edge, at),
+                xytext=(9, 0),
+                textcoords="offset points",
+                va="center",
+                color=INK,
+                fontweight="bold",
+            )
+        ax.set_yticks(where, frame["segment"].astype(str).tolist())
+        ax.set_ylim(-0.6, n - 0.4)
+        ax.set_xlim(0, 1.14 * max(float(np.nanmax(right)), 1e-6))
+        ax.grid(visible=False, axis="y")
+        ax.set_xlabel(message("purchase days per customer in the {days} days after", days=days))
+        ax.set_title(message("What the segments did next"))
     return ax

@@ -23,7 +23,13 @@ from loyalty_research.programme.contact_dose import (
     ContactDoseResponse,
     contact_dose_response,
 )
-from loyalty_research.programme.contact_presets import CONTACT_RULES, ContactRule, ContactRules, audit_contact_rules, contact_rule
+from loyalty_research.programme.contact_presets import (
+    CONTACT_RULES,
+    ContactRule,
+    ContactRules,
+    audit_contact_rules,
+    contact_rule,
+)
 from loyalty_research.programme.contact_rules import (
     ContactAudit,
     SunsetTest,
@@ -33,6 +39,7 @@ from loyalty_research.programme.contact_rules import (
 )
 from loyalty_research.programme.contact_streaks import UnopenedStreaks, unopened_streaks
 from loyalty_research.programme.customer_loss import CustomerLoss, customer_loss_value
+from loyalty_research.programme.cycle_mixture import CycleMixture, cycle_mixture
 from loyalty_research.programme.day_offers import (
     OfferDays,
     offer_days,
@@ -85,6 +92,12 @@ from loyalty_research.programme.redemption_channels import RedemptionRatio, rede
 from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
 from loyalty_research.programme.referred_value import ReferredValue, referred_customer_value
+from loyalty_research.programme.relationship_segments import (
+    ConsentOfTheYoung,
+    consent_of_the_young,
+    published_rules,
+    relationship_segments,
+)
 from loyalty_research.programme.response_needed import extra_orders_to_break_even
 from loyalty_research.programme.retention import (
     RepeatPurchase,
@@ -118,6 +131,7 @@ from loyalty_research.programme.segment_outcomes import (
     segment_outcomes,
     variance_explained,
 )
+from loyalty_research.programme.segment_page import SegmentStudy, segment_study
 from loyalty_research.programme.segment_stability import (
     SegmentOverlap,
     SegmentSizes,
@@ -164,6 +178,7 @@ __all__ = [
     "CampaignStudy",
     "CartAbandonment",
     "ConsentGate",
+    "ConsentOfTheYoung",
     "ContactAudit",
     "ContactDoseResponse",
     "ContactRule",
@@ -172,6 +187,7 @@ __all__ = [
     "CustomerEffort",
     "CustomerLoss",
     "CustomerSatisfaction",
+    "CycleMixture",
     "DeferralSchedule",
     "DemotionStudy",
     "EarlyAccess",
@@ -213,6 +229,7 @@ __all__ = [
     "SegmentOverlap",
     "SegmentSizes",
     "SegmentStability",
+    "SegmentStudy",
     "ServiceLevel",
     "ServiceRetention",
     "ShareOfWallet",
@@ -239,6 +256,7 @@ __all__ = [
     "cart_abandonment",
     "compare_mechanisms",
     "consent_gate",
+    "consent_of_the_young",
     "contact_dose_response",
     "contact_rule",
     "coupon_cannibalisation",
@@ -246,6 +264,7 @@ __all__ = [
     "customer_effort_score",
     "customer_loss_value",
     "customer_satisfaction",
+    "cycle_mixture",
     "default_swings",
     "deferral_schedule",
     "demotion_event_study",
@@ -274,6 +293,7 @@ __all__ = [
     "presets",
     "promises_study",
     "promoter_groups",
+    "published_rules",
     "purchase_cycles",
     "qualifying_activity",
     "read_scenario",
@@ -283,6 +303,7 @@ __all__ = [
     "referral_rate",
     "referral_reward",
     "referred_customer_value",
+    "relationship_segments",
     "repeat_purchase_rate",
     "retention_multiplier",
     "retention_rate",
@@ -297,6 +318,7 @@ __all__ = [
     "segment_overlap",
     "segment_sizes",
     "segment_stability",
+    "segment_study",
     "service_and_retention",
     "service_level",
     "share_of_wallet",

@@ -27,6 +27,7 @@ __all__ = ["CycleMixture", "cycle_mixture"]
 _FEWEST = 50
 _STRONG = 10.0  # difference in BIC that Kass and Raftery call very strong
 _APART = 2.0  # spreads between two centres from which there are two humps
+_UNSURE = 0.2  # share that could be of either kind, up to which kinds are of use
 _SMALLEST = 0.05  # a kind of customers below this share is no segment
 
 
@@ -118,7 +119,8 @@ def cycle_mixture(transactions: Any, *, as_of: dt.date | str, level: float = 0.9
     from all customers with two gaps or more. One normal distribution of cycles is held against a mixture of two,
     each with its own spread, by BIC. A mixture also wins where one kind of customers is merely skewed (it does for
     a single gamma-distributed population), so two kinds are called so only when BIC is lower by 10 or more,
-    each holds at least a twentieth of customers, and their centres are at least two spreads apart.
+    each holds at least a twentieth of customers, their centres are at least two spreads apart, and at most a
+    fifth of customers could be of either.
 
     Args:
         transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount``.
@@ -160,8 +162,9 @@ def cycle_mixture(transactions: Any, *, as_of: dt.date | str, level: float = 0.9
     z = _quantile(level)
     spread = math.sqrt((math.exp(2 * found[3]) + math.exp(2 * found[4])) / 2)
     apart = float(high - low) / spread
-    two = gain >= _STRONG and apart >= _APART and _SMALLEST <= weight <= 1 - _SMALLEST
     unsure = float((np.maximum(chance, 1 - chance) < 0.8).mean())
+    some = _SMALLEST <= weight <= 1 - _SMALLEST
+    two = gain >= _STRONG and apart >= _APART and some and unsure <= _UNSURE
     return CycleMixture(
         two_kinds=bool(two),
         bic_gain=float(gain),

@@ -114,7 +114,7 @@ def published_rules(
     - current: a purchase in ``[0, active_days)`` days before ``as_of``;
     - potential: fewer than ``loyal_purchases`` purchase days, and none or a recent one last;
     - walk-in: has bought, without a membership on the day (left out where there are no memberships);
-    - loyal: at least ``loyal_purchases`` purchase days, the last a recent one;
+    - loyal: at least ``loyal_purchases`` purchase days, however long ago;
     - negative: one purchase day, not recent, or declared so.
 
     Args:
@@ -154,7 +154,7 @@ def published_rules(
     rules = {
         "current": recent,
         "potential": (count < loyal_purchases) & (recent | (count == 0)),
-        "loyal": (count >= loyal_purchases) & recent,
+        "loyal": count >= loyal_purchases,
         "negative": ((count == 1) & ~recent) | named,
     }
     if memberships is not None:

@@ -12,7 +12,7 @@ import pandas as pd
 from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
-from loyalty_research.i18n import message, percent
+from loyalty_research.i18n import message, number, percent
 from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.programme.segment_stability import (
     check_labels,
@@ -127,12 +127,12 @@ class SegmentOutcomes(Result):
         if self.wrong_still is not None and self.wrong_still.n:
             said.append(
                 message(
-                    "Of those placed as customers, {share} did not buy in them.",
+                    "Of those placed as customers still, {share} did not buy in that time.",
                     share=self.wrong_still.format(),
                 )
             )
         if self.wrong_gone is not None and self.wrong_gone.n:
-            said.append(message("Of those placed as gone, {share} did.", share=self.wrong_gone.format()))
+            said.append(message("Of those placed as gone, {share} did buy.", share=self.wrong_gone.format()))
         return " ".join(said)
 
     def claim_verdict(self, *, segment: str = "loyal", share: float = 0.7) -> str:
@@ -145,7 +145,10 @@ class SegmentOutcomes(Result):
         found = self.later.get(segment)
         if found is None or not found.share.n or math.isnan(found.share.value):
             return message("No segment of {name} customers can be shown.", name=segment)
+        count = self.customers[segment]
         words = {
+            "count": number(count, digits=0),
+            "part": percent((count or 0) / found.share.n),
             "name": segment,
             "before": found.share_before.format(),
             "later": found.share.format(),
@@ -155,19 +158,19 @@ class SegmentOutcomes(Result):
         }
         if found.share.low > share:
             return message(
-                "Customers placed as {name} brought {before} of revenue in the {days} days they were placed by, and "
-                "{later} ({interval}) in the {days} days after: more than {claim} on days nobody had seen.",
+                "The {count} customers placed as {name} ({part}) brought {before} of revenue in the {days} days they "
+                "were picked by, and {later} ({interval}) in the {days} days after: more than {claim}.",
                 **words,
             )
         if found.share.high < share:
             return message(
-                "Customers placed as {name} brought {before} of revenue in the {days} days they were placed by, and "
-                "{later} ({interval}) in the {days} days after: less than {claim} on days nobody had seen.",
+                "The {count} customers placed as {name} ({part}) brought {before} of revenue in the {days} days they "
+                "were picked by, and {later} ({interval}) in the {days} days after: less than {claim}.",
                 **words,
             )
         return message(
-            "Customers placed as {name} brought {before} of revenue in the {days} days they were placed by, and "
-            "{later} ({interval}) in the {days} days after: these data do not decide about {claim}.",
+            "The {count} customers placed as {name} ({part}) brought {before} of revenue in the {days} days they "
+            "were picked by, and {later} ({interval}) in the {days} days after: these data do not decide about {claim}.",
             **words,
         )
 
@@ -178,6 +181,7 @@ def segment_outcomes(
     *,
     after: dt.date | str,
     days: int,
+    until: dt.date | str | None = None,
     expected: pd.Series[float] | None = None,
     still: Sequence[str] = STILL,
     gone: Sequence[str] = GONE,
@@ -198,6 +202,7 @@ def segment_outcomes(
         transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount`` in one currency.
         after: Day on which the segments were made, that day included.
         days: Days looked at, from the day after on; as many up to ``after`` are set beside them.
+        until: Last day observed; by default the last day in the table.
         expected: Purchase days expected of each customer in these days, index the customer.
         still: Segments whose customers are taken to be customers still.
         gone: Segments whose customers are taken to have left.
@@ -220,7 +225,7 @@ def segment_outcomes(
     days = positive_days(days, "days")
     check_labels(labels, "labels")
     start = as_ordinal(after, "after")
-    record = purchase_days(transactions, None)
+    record = purchase_days(transactions, until)
     if record.end < start + days:
         raise DesignError(
             f"the {days:,} days after {date_of(start)} are not over: the record ends on {date_of(record.end)}; "
@@ -238,7 +243,7 @@ def segment_outcomes(
     order = segment_order(labels)
     position = labels.map({s: i for i, s in enumerate(order)}).to_numpy(dtype=np.int64)
     wanted = None if expected is None else expected.reindex(people).to_numpy(dtype=float)
-    hidden = _hidden(position, bought, order)
+    hidden, secret = _hidden(position, bought, len(order))
     later = {}
     for no, segment in enumerate(order):
         inside = position == no
@@ -247,7 +252,9 @@ def segment_outcomes(
             later[str(segment)] = SegmentLater(blank, blank, blank, blank, blank, None)
             continue
         later[str(segment)] = SegmentLater(
-            proportion(int((bought[inside] > 0).sum()), int(inside.sum()), level=level),
+            hidden_share(level)
+            if secret[no]
+            else proportion(int((bought[inside] > 0).sum()), int(inside.sum()), level=level),
             purchases=_mean(bought[inside], level),
             revenue=_mean(spent[inside], level, currency),
             share=_share(np.where(inside, spent, 0.0), spent, everything, level),
@@ -260,8 +267,8 @@ def segment_outcomes(
         later=later,
         customers={str(s): None if hidden[i] else int(counts[i]) for i, s in enumerate(order)},
         explained=variance_explained(bought, position, level=level) if several else None,
-        wrong_still=_wrong(labels, still, bought == 0, level),
-        wrong_gone=_wrong(labels, gone, bought > 0, level),
+        wrong_still=_wrong(labels, still, bought == 0, secret[position], level),
+        wrong_gone=_wrong(labels, gone, bought > 0, secret[position], level),
         newcomers=_share(spent * 0, spent, everything, level, rest=True),
         after=date_of(start),
         days=days,
@@ -281,19 +288,27 @@ def _totals(record: PurchaseDays, people: pd.Index[Any], low: int, high: int) ->
     return bought, spent
 
 
-def _hidden(position: Array, bought: Array, order: Sequence[Any]) -> Array:
-    """Say which segments rest on too few customers or buyers, or would give such a one away."""
-    counts = np.bincount(position, minlength=len(order))
-    buyers = np.bincount(position[bought > 0], minlength=len(order))
-    cells = suppress_small_cells(pd.DataFrame({"customers": counts}), count="customers")
-    hidden = cells["customers"].isna().to_numpy()
-    # totals of buyers and non-buyers are known as well; what is hidden already counts as one cell
-    for part in (buyers, counts - buyers):
-        shown = np.flatnonzero(~hidden)
-        merged = pd.DataFrame({"customers": np.append(part[shown], part[hidden].sum())})
-        blank = suppress_small_cells(merged, count="customers")["customers"].isna().to_numpy()[:-1]
-        hidden[shown[blank]] = True
-    out: Array = hidden
+def _hidden(position: Array, bought: Array, segments: int) -> tuple[Array, Array]:
+    """Say which segments rest on too few customers or buyers, or would give such a one away.
+
+    Returns:
+        Segments to hide, and segments whose share of buyers is hidden since few did not buy, each of shape
+        (segments,).
+    """
+    counts = np.bincount(position, minlength=segments)
+    buyers = np.bincount(position[bought > 0], minlength=segments)
+    hidden = _with_what_reveals(counts, np.zeros(segments, dtype=bool))
+    hidden = _with_what_reveals(buyers, hidden)
+    return hidden, _with_what_reveals(counts - buyers, hidden)
+
+
+def _with_what_reveals(counts: Array, hidden: Array) -> Array:
+    """Hide cells of one to four and what reveals them; those hidden already count as one cell of the total."""
+    shown = np.flatnonzero(~hidden)
+    merged = pd.DataFrame({"customers": np.append(counts[shown], counts[hidden].sum())})
+    blank = suppress_small_cells(merged, count="customers")["customers"].isna().to_numpy()[:-1]
+    out: Array = hidden.copy()
+    out[shown[blank]] = True
     return out
 
 
@@ -341,12 +356,15 @@ def _ratio(made: Array, wanted: Array, level: float) -> Estimate | None:
     return Estimate(value, low, high, level, "log ratio, linearised by customer", int(made.size))
 
 
-def _wrong(labels: pd.Series[Any], names: Sequence[str], bad: Array, level: float) -> Estimate | None:
+def _wrong(
+    labels: pd.Series[Any], names: Sequence[str], bad: Array, secret: Array, level: float
+) -> Estimate | None:
     inside = labels.isin(list(names)).to_numpy()
     count, n = int(bad[inside].sum()), int(inside.sum())
     if not n:
         return None
-    if 0 < count < _LEAST or 0 < n - count < _LEAST:
+    # next to the shares of the other segments it would tell the hidden one's
+    if secret[inside].any() or 0 < count < _LEAST or 0 < n - count < _LEAST:
         return hidden_share(level)
     return proportion(count, n, level=level)
 
