@@ -36,6 +36,8 @@ class LineComparison:
     Attributes:
         effect: Spend per period after it, below less above: what missing the line changes.
         before: The same of spend in the periods of comparison, which nothing has changed yet.
+        apart: The effect without those within a tenth of the bandwidth, who may have pushed over the
+            line; None where they are left out already, or too few remain.
         level: Spend per period of those just above the line.
         bandwidth: Members whose activity lies farther from the line weigh nothing.
         donut: Members nearer than this are left out.
@@ -47,6 +49,7 @@ class LineComparison:
 
     effect: Estimate
     before: Estimate
+    apart: Estimate | None
     level: float
     bandwidth: float
     donut: float
@@ -123,6 +126,7 @@ def line_comparison(
     return LineComparison(
         effect=_flipped(fit, level, used, unit),
         before=_flipped(fit_line_jump(_lined(x, base, customer), bandwidth=width), level, used, unit),
+        apart=None if donut else _apart(x, after - share * base, customer, width, level, unit),
         level=above,
         bandwidth=width,
         donut=donut,
@@ -131,6 +135,17 @@ def line_comparison(
         density_p=density,
         bins=_binned(x, after),
     )
+
+
+def _apart(
+    x: Array, y: Array, customer: NDArray[np.int64], width: float, level: float, unit: str | None
+) -> Estimate | None:
+    keep = np.abs(x) >= width / 10
+    try:
+        fit = fit_line_jump(_lined(x[keep], y[keep], customer[keep]), bandwidth=width)
+    except DesignError:
+        return None
+    return _flipped(fit, level, sum(fit.jump.used), unit)
 
 
 def _binned(x: Array, y: Array) -> tuple[Array, Array, Array]:
@@ -177,6 +192,23 @@ def line_checks(line: LineComparison) -> tuple[Check, ...]:
         ),
         p_value=e.p_value,
     )
+    name = message("Without those nearest to the line")
+    if line.donut:
+        apart = Check(name, "passed", message("Those within {donut} are left out.", donut=number(line.donut)))
+    elif line.apart is None:
+        apart = Check(name, "not measurable", message("Too few remain."))
+    else:
+        inside = line.effect.low <= line.apart.value <= line.effect.high
+        apart = Check(
+            name,
+            "passed" if inside else "warning",
+            message(
+                "{difference} ({interval}). A few who push over the line can move the figure long before the density "
+                "shows them.",
+                difference=line.apart.format(signed=True),
+                interval=line.apart.interval(signed=True),
+            ),
+        )
     rule = Check(
         message("The line decides"),
         "passed" if line.by_rule else "warning",
@@ -195,4 +227,4 @@ def line_checks(line: LineComparison) -> tuple[Check, ...]:
             )
         ),
     )
-    return pushed, before, rule
+    return pushed, apart, before, rule

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Integers = NDArray[np.int64]
     Mask = NDArray[np.bool_]
 
-__all__ = ["LENGTH", "Evaluations", "Window", "declared_lines", "evaluations", "spend_table"]
+__all__ = ["LENGTH", "Calendar", "Evaluations", "Window", "calendar", "declared_lines", "evaluations"]
 
 LENGTH = {"M": 1, "Q": 3, "Y": 12}
 """Months of a calendar period."""
@@ -131,43 +131,88 @@ def declared_lines(lines: Mapping[str, float] | None, tiers: Sequence[str]) -> A
     return out
 
 
-def spend_table(transactions: Any, states: TierStates, *, period: str, measure: str, as_of: Any) -> Array:
-    """Return what each member of ``states`` did per period, members by ends of periods."""
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Tiers and spend of members side by side, by calendar period that is over.
+
+    Attributes:
+        ids: Identifier of each member, shape (n,).
+        ends: Last day (day number) of each period, from the first purchase or spell on, shape (m,).
+        tier: State at each end, -1 before the first spell, shape (n, m).
+        held: States below this are tiers; from it on the member left.
+        spend: What was bought in each period, shape (n, m).
+        known: Period of the first purchase or spell, shape (n,).
+    """
+
+    ids: NDArray[Any]
+    ends: Integers
+    tier: Integers
+    held: int
+    spend: Array
+    known: Integers
+
+
+def calendar(states: TierStates, transactions: Any, *, period: str, measure: str, as_of: Any) -> Calendar:
+    """Lay tiers and spend side by side.
+
+    Raises:
+        ArgumentError: When an option is outside its range.
+        ContractError: When transactions break their contract.
+    """
     found, _ = activity_lines(transactions, period, measure, as_of)
     row = pd.Index(states.ids).get_indexer(pd.Index(found["customer_id"]))
+    found, row = found[row >= 0], row[row >= 0]
     first = pd.Period(to_dates(states.ends[:1])[0], freq=period).ordinal
     column = found["period"].to_numpy() - first
-    inside = (row >= 0) & (column >= 0) & (column < len(states.ends))
-    out = np.zeros((states.customers, len(states.ends)))
-    np.add.at(out, (row[inside], column[inside]), found[measure].to_numpy(dtype=float)[inside])
-    return out.round(6)
+    early = max(0, -int(column.min(initial=0)))
+    column = column + early
+    inside = column < early + len(states.ends)
+    spend = np.zeros((states.customers, early + len(states.ends)))
+    np.add.at(spend, (row[inside], column[inside]), found[measure].to_numpy(dtype=float)[inside])
+    tier = np.full(spend.shape, -1, dtype=np.int64)
+    tier[:, early:] = states.table()
+    ends = pd.PeriodIndex.from_ordinals(np.arange(first - early, first), freq=period).end_time  # type: ignore[attr-defined]
+    days = [e.date().toordinal() for e in ends]
+    seen = (tier >= 0) | (spend > 0)
+    return Calendar(
+        ids=states.ids,
+        ends=np.concatenate([np.array(days, dtype=np.int64), states.ends]),
+        tier=tier,
+        held=len(states.names) if states.left is None else states.left,
+        spend=spend.round(6),
+        known=seen.argmax(axis=1).astype(np.int64),
+    )
 
 
-def _windows(
-    states: TierStates, window: Window
-) -> tuple[Integers, Integers, NDArray[np.bool_], dict[str, int]]:
+def _windows(found: Calendar, window: Window) -> tuple[Integers, Integers, NDArray[np.bool_], dict[str, int]]:
     """Return member, moment and whether the moment begins a qualifying period, of all that could fall."""
-    table = states.table()
-    held = len(states.names) if states.left is None else states.left
+    table = found.tier
     need = window.before + window.counted
-    moments = np.arange(need, len(states.ends) - window.after + 1)
+    moments = np.arange(need, len(found.ends) - window.after + 1)
     if not len(moments):
         raise DesignError(
-            f"{len(states.ends)} periods are over, and a fall needs {need} before it and {window.after} from it on; "
+            f"{len(found.ends)} periods are over, and a fall needs {need} before it and {window.after} from it on; "
             "take shorter periods, or fewer of them (before=, after=)"
         )
     earlier, now = table[:, moments - 1], table[:, moments]
-    could = (earlier > 0) & (earlier < held)
-    new = could & (table[:, moments - need] < 0)
-    gone = could & ~new & (now == held)
-    risen = could & ~new & (now > earlier) & (now < held)
+    could = (earlier > 0) & (earlier < found.held)
+    new = could & (found.known[:, None] > moments - need)
+    # who reached the tier within the period that decides is there for having bought much in it
+    began = table[:, moments - window.counted - 1]
+    if window.counted > 1:
+        began = np.where(began < 0, table[:, moments - window.counted], began)
+    late = could & ~new & ((began < earlier) | (began >= found.held))
+    new |= late
+    gone = could & ~new & (now == found.held)
+    risen = could & ~new & (now > earlier) & (now < found.held)
     member, place = np.nonzero(could & ~new & ~gone & ~risen)
-    starts = to_dates(states.ends[moments] + 0.0)
+    starts = to_dates(found.ends[moments])
     begins = np.array(
         [pd.Period(d, window.period).start_time == pd.Period(d, window.qualifying).start_time for d in starts]
     )
     dropped = {
-        message("members of too short a time, by evaluation"): int(new.sum()),
+        message("members known for too short a time, by evaluation"): int((new & ~late).sum()),
+        message("members who reached the tier in the periods that decided, by evaluation"): int(late.sum()),
         message("members who left, by evaluation"): int(gone.sum()),
         message("members who rose, by evaluation"): int(risen.sum()),
     }
@@ -195,21 +240,22 @@ def evaluations(
     heights = declared_lines(lines, tiers)
     last = as_ordinal(as_of, "as_of")
     states = tier_states(memberships, tiers=tiers, as_of=as_of, period=window.period)
-    spend = spend_table(
-        transactions, states, period=window.period, measure=measure, as_of=to_dates([last])[0].date()
+    both = calendar(
+        states, transactions, period=window.period, measure=measure, as_of=to_dates([last])[0].date()
     )
-    member, moment, begins, dropped = _windows(states, window)
-    table = states.table()
-    tier = table[member, moment - 1]
-    outcomes = spend[member[:, None], moment[:, None] + window.leads[None, :]]
-    counted = spend[member[:, None], moment[:, None] - 1 - np.arange(window.counted)[None, :]].sum(axis=1)
+    member, moment, begins, dropped = _windows(both, window)
+    tier = both.tier[member, moment - 1]
+    outcomes = both.spend[member[:, None], moment[:, None] + window.leads[None, :]]
+    counted = both.spend[member[:, None], moment[:, None] - 1 - np.arange(window.counted)[None, :]].sum(
+        axis=1
+    )
     line = heights[tier]
     activity = np.where(begins, counted.round(6) - line, math.nan)
     above = np.append(heights[1:], math.inf)[tier]
     found = Evaluations(
         customer=member,
         stack=np.unique(moment * len(states.names) + tier, return_inverse=True)[1],
-        fell=table[member, moment] < tier,
+        fell=both.tier[member, moment] < tier,
         outcomes=outcomes,
         activity=activity,
         # a neighbour without a line sets no limit

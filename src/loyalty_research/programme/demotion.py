@@ -284,7 +284,7 @@ def demotion_event_study(
     """Follow what members spend around the loss of a tier, against members who kept the same tier then.
 
     Members of one tier at one moment form a stack: those in a lower tier a period later, and those in
-    the same. What later becomes of either is part of the comparison, since choosing controls by what
+    the same, all of whom held it when the period that decides began. What later becomes of either is part of the comparison, since choosing controls by what
     they did afterwards would choose their spend. The periods whose activity decided are no base:
     members fall because they bought little in them.
 

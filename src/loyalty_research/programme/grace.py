@@ -13,7 +13,7 @@ import pandas as pd
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message
-from loyalty_research.programme._demotion_panel import LENGTH, declared_lines, spend_table
+from loyalty_research.programme._demotion_panel import LENGTH, calendar, declared_lines
 from loyalty_research.programme.tier_spells import activity_lines, check_period, tier_states
 from loyalty_research.summaries._frames import as_ordinal, to_dates
 
@@ -234,16 +234,13 @@ def _missed(
     last = as_ordinal(as_of, "as_of")
     day = to_dates([last])[0].date()
     states = tier_states(memberships, tiers=tiers, as_of=as_of, period=qualifying)
-    spend = spend_table(transactions, states, period=qualifying, measure=measure, as_of=day)
-    table = states.table()
-    held = len(states.names) if states.left is None else states.left
-    over = states.ends + longest <= last
-    # the first period is not whole for whoever joined in it
-    may = (table > 0) & (table < held) & over[None, :]
-    may[:, 0] = False
-    may[:, 1:] &= table[:, :-1] >= 0
-    line = np.where(may, lines[np.where(may, table, 0)], math.nan)
-    member, moment = np.nonzero(spend < line)
+    both = calendar(states, transactions, period=qualifying, measure=measure, as_of=day)
+    over = both.ends + longest <= last
+    # the first period of a customer is not whole
+    whole = np.arange(len(both.ends))[None, :] > both.known[:, None]
+    may = (both.tier > 0) & (both.tier < both.held) & over[None, :] & whole
+    line = np.where(may, lines[np.where(may, both.tier, 0)], math.nan)
+    member, moment = np.nonzero(both.spend < line)
     if not len(member):
         raise DesignError(
             f"nobody missed the line of a tier held, with {longest} days after the evaluation observed"
@@ -252,11 +249,11 @@ def _missed(
     code = pd.Index(states.ids).get_indexer(pd.Index(found["customer_id"]))
     daily = pd.DataFrame({"member": code, "day": found["day"].to_numpy(), "done": found[measure].to_numpy()})
     daily = daily[np.isin(code, member)].groupby(["member", "day"])["done"].sum().reset_index()
-    starts = states.ends[moment] + 1
-    need = (line - spend)[member, moment].round(6)
+    starts = both.ends[moment] + 1
+    need = (line - both.spend)[member, moment].round(6)
     return _Missed(
         customer=member.astype(np.int64),
-        tier=table[member, moment],
+        tier=both.tier[member, moment],
         days=_days_until(daily, member.astype(np.int64), starts, need, longest),
         months=np.full(len(member), float(LENGTH[qualifying])),
         members=int(may.any(axis=1).sum()),
