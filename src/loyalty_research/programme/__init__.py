@@ -88,6 +88,7 @@ from loyalty_research.programme.offers import (
 )
 from loyalty_research.programme.personal_dates import PersonalDateOffer, personal_date_offer
 from loyalty_research.programme.promises import PromisesStudy, promises_study
+from loyalty_research.programme.redemption import RedemptionRate, redemption_rate
 from loyalty_research.programme.redemption_channels import RedemptionRatio, redemption_by_channel
 from loyalty_research.programme.referral_rewards import ReferralReward, referral_reward
 from loyalty_research.programme.referrals import ReferralRate, referral_rate
@@ -167,13 +168,13 @@ from loyalty_research.programme.wallet import ShareOfWallet, share_of_wallet
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
-    "CONTACT_RULES",
     "AcquisitionCost",
     "ActiveMembership",
     "AssumptionOdds",
     "AssumptionTornado",
     "BreakEven",
     "Bunching",
+    "CONTACT_RULES",
     "CampaignFunnel",
     "CampaignStudy",
     "CartAbandonment",
@@ -210,6 +211,7 @@ __all__ = [
     "PointsLedger",
     "PromisesStudy",
     "RedemptionLiability",
+    "RedemptionRate",
     "RedemptionRatio",
     "RedemptionTriangle",
     "ReferralRate",
@@ -299,6 +301,7 @@ __all__ = [
     "read_scenario",
     "redemption_by_channel",
     "redemption_liability",
+    "redemption_rate",
     "redemption_triangle",
     "referral_rate",
     "referral_reward",
