@@ -7,7 +7,7 @@ import pytest
 from loyalty_research.errors import ArgumentError
 from loyalty_research.mechanisms import KINDS, mechanism
 from loyalty_research.programme import Scenario, assumed_scenario
-from loyalty_research.programme.scenarios import assumption_name, play_year, rule_figures
+from loyalty_research.programme.scenarios import assumption_name, play_year, rule_figures, typical_member
 from loyalty_research.simulate import PopulationTruth, programme_year
 
 FIVE = mechanism("points", points_per_unit=100, reward_points=1, reward_value=0.0005)
@@ -21,9 +21,34 @@ def test_members_respond_to_what_comes_back_to_them():
     # a fee is paid before; what counts afterwards is the saving
     plan = mechanism("paid", fee=99, discount=0.1)
     assert assumed_scenario(plan).rate_effect == pytest.approx(1.5 * 0.1)
-    assert assumed_scenario(plan).join_share < assumed_scenario(FIVE).join_share
     gift = mechanism("points", reward_points=1, reward_value=50)
     assert assumed_scenario(gift).rate_effect == 1  # at most twice as often
+
+
+def test_a_fee_is_paid_by_those_whom_it_pays():
+    plan = mechanism("paid", fee=120, order_saving=4)
+    middle = assumed_scenario(plan)
+    assert middle.gainers_only
+    assert not assumed_scenario(FIVE).gainers_only
+    silent = Scenario(mechanism=plan, join_share=1, gainers_only=True)
+    account = play_year(silent, PopulationTruth(), customers=400, seed=3)
+    year = programme_year(PopulationTruth(), customers=400, seed=3, join_share=1.0)
+    gain = plan.earn(year.member_orders)["value"].groupby(year.member_orders["customer_id"]).sum()
+    assert account.members == (gain > 0).sum() > 0
+    # what they gain, the shop loses
+    assert account.rewards - account.fees == pytest.approx(gain[gain > 0].sum())
+    dear = Scenario(mechanism=mechanism("paid", fee=9e6, order_saving=4), join_share=1, gainers_only=True)
+    assert play_year(dear, PopulationTruth(), customers=400, seed=3).members == 0
+
+
+def test_a_typical_member_buys_as_the_population_does():
+    shop = PopulationTruth(engagement_rate=0.0, engagement_stay=0.0)
+    orders, value = typical_member(Scenario(mechanism=FIVE, join_share=1, rate_effect=3), shop)
+    assert value == pytest.approx(shop.p * shop.v / (shop.q - 1), rel=0.06)
+    assert 0.5 * 365 * shop.r / shop.alpha < orders < 365 * shop.r / shop.alpha
+    pooled, _ = typical_member(Scenario(mechanism=POOL, join_share=1), shop)
+    assert pooled == orders  # orders at partners are not orders here
+    assert typical_member(Scenario(mechanism=FIVE), shop) == (0, 0)
 
 
 def test_rare_buyers_are_drawn_less_by_a_far_reward():
@@ -99,6 +124,8 @@ def test_members_who_never_order_have_only_their_welcome():
         ({"mechanism": FIVE, "join_share": 2}, "join_share"),
         ({"mechanism": FIVE, "hazard_ratio": 0}, "hazard_ratio"),
         ({"mechanism": FIVE, "redeemed": "most"}, "redeemed"),
+        ({"mechanism": FIVE, "gainers_only": True}, "takes no fee"),
+        ({"mechanism": FIVE, "gainers_only": "yes"}, "gainers_only"),
         ({"mechanism": FIVE, "partners": {"y": 1}}, "partners"),
         ({"mechanism": POOL, "partners": {"x": 1}}, "must name y"),
         ({"mechanism": POOL, "partners": {"y": -1}}, "orders at a partner"),

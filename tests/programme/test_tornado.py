@@ -71,6 +71,18 @@ def test_ranges_by_default_hold_the_middle_and_the_figures_that_cost():
     assert {row.metric for row in found.rows} == set(swings)
 
 
+@pytest.mark.parametrize(
+    "change", [{"rate_effect": -0.8, "selection": -3.0}, {"selection": 4.0, "response_cv": 4.0}]
+)
+def test_ranges_by_default_can_be_played(change):
+    scenario = Scenario(mechanism=FIVE, join_share=0.5, **change)
+    for name, ends in default_swings(scenario).items():
+        assert ends[0] < ends[1]
+        if name != "margin":
+            assert ends[0] <= {**scenario.assumptions, "reward_value": 0.0005}[name] <= ends[1]
+            assert all(scenario.with_value(name, value) for value in ends)
+
+
 def test_a_gain_that_nothing_turns_is_said_to_be_one():
     dear = mechanism("points", points_per_unit=100, reward_points=1, reward_value=0.005)
     found = assumption_tornado(

@@ -66,6 +66,7 @@ from loyalty_research.programme.liability import (
     redemption_liability,
     redemption_triangle,
 )
+from loyalty_research.programme.mechanism_page import MechanismStudy, mechanism_study
 from loyalty_research.programme.mechanism_text import read_scenario
 from loyalty_research.programme.mechanisms import (
     BreakEven,
@@ -168,13 +169,13 @@ from loyalty_research.programme.wallet import ShareOfWallet, share_of_wallet
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
+    "CONTACT_RULES",
     "AcquisitionCost",
     "ActiveMembership",
     "AssumptionOdds",
     "AssumptionTornado",
     "BreakEven",
     "Bunching",
-    "CONTACT_RULES",
     "CampaignFunnel",
     "CampaignStudy",
     "CartAbandonment",
@@ -202,6 +203,7 @@ __all__ = [
     "MechanismAudit",
     "MechanismComparison",
     "MechanismCost",
+    "MechanismStudy",
     "NetPromoterScore",
     "OfferDays",
     "OfferLift",
@@ -280,6 +282,7 @@ __all__ = [
     "incentive_bias",
     "loyalty_segments",
     "mechanism",
+    "mechanism_study",
     "messages_per_month",
     "named_numbers",
     "net_promoter_score",

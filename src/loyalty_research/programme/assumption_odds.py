@@ -98,6 +98,7 @@ def assumption_odds(
     seed: int = 0,
     margin: float = MARGIN,
     customers: int = 1000,
+    currency: str | None = None,
     level: float = 0.95,
 ) -> AssumptionOdds:
     """Let all assumptions move at once over their ranges, each draw on a shop of its own.
@@ -115,6 +116,7 @@ def assumption_odds(
         seed: Seed of the draws.
         margin: Margin in the middle, a fraction of spend.
         customers: Customers per shop.
+        currency: ISO 4217 code of the money, for display.
         level: Coverage of the interval of the share.
 
     Returns:
@@ -147,7 +149,13 @@ def assumption_odds(
     gains = table["gain"].to_numpy()
     low, middle, high = np.quantile(gains, [(1 - MIDDLE) / 2, 0.5, (1 + MIDDLE) / 2])
     gain = Estimate(
-        float(middle), float(low), float(high), level=MIDDLE, method="draws of assumptions", n=len(gains)
+        float(middle),
+        float(low),
+        float(high),
+        level=MIDDLE,
+        method="draws of assumptions",
+        n=len(gains),
+        unit=currency,
     )
     assumed = Check(
         message("Ranges are assumed"),

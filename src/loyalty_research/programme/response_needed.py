@@ -55,7 +55,7 @@ def extra_orders_to_break_even(
         gain at that point over its slope (delta method, simulation error only).
 
     Raises:
-        ArgumentError: When the scenario or an option cannot be used.
+        ArgumentError: When the scenario or an option cannot be used, or nobody joins.
 
     Examples:
         >>> from loyalty_research.mechanisms import Points
@@ -72,8 +72,6 @@ def extra_orders_to_break_even(
         scenario = assumed_scenario(scenario, population=shops)
     if not isinstance(scenario, Scenario) or isinstance(scenario.mechanism, NoProgramme):
         raise ArgumentError(f"scenario must be a Scenario or a mechanism with a programme; got {scenario!r}")
-    if not scenario.join_share:
-        raise ArgumentError(f"nobody joins {scenario.label}: join_share is 0, so no response can pay")
     program: Scenario = scenario
     none = Scenario(mechanism=NoProgramme())
     base = [_profit(none, shops, s, margin, customers) for s in order]
@@ -83,6 +81,9 @@ def extra_orders_to_break_even(
         return np.array([_profit(moved, shops, s, margin, customers) for s in order]) - base
 
     low, high = 0.0, MOST
+    joined = [play_year(program, shops, customers=customers, seed=s).members for s in order]
+    if not any(joined):
+        raise ArgumentError(f"nobody joins {program.label} in any of the shops, so no response can pay")
     at_low, at_high = gains(low), gains(high)
     if at_low.mean() >= 0:
         return _known(0.0, len(order), level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from loyalty_research.errors import ArgumentError
@@ -21,10 +22,18 @@ from loyalty_research.simulate import programme_year, read_population
 if TYPE_CHECKING:
     from loyalty_research.simulate import PopulationTruth, ProgrammeYear
 
-__all__ = ["Account", "Scenario", "assumed_scenario", "assumption_name", "play_year", "rule_figures"]
+__all__ = [
+    "Account",
+    "Scenario",
+    "assumed_scenario",
+    "assumption_name",
+    "play_year",
+    "rule_figures",
+    "typical_member",
+]
 
 PULL = 1.5
-FREE_JOIN, PAID_JOIN = 0.5, 0.1
+JOIN = 0.5
 STAY = 0.95
 TAKEN = 0.8
 UNPRICED_RESPONSE = 0.02
@@ -55,6 +64,8 @@ class Scenario:
         join_share: Probability that an average customer joins.
         selection: How customers select themselves: change of the log odds of joining per standard
             deviation of latent engagement, which also drives how often they buy.
+        gainers_only: Whether only those join whose savings on the orders that they place anyway are
+            above the fee; for paid memberships.
         rate_effect: Change of the average member's purchase rate, a fraction: 0.05 is 5% more orders.
         spend_effect: Change of the average member's order values, a fraction.
         hazard_ratio: Dropout hazard of a member over that of the same person as no member.
@@ -78,6 +89,7 @@ class Scenario:
     name: str | None = None
     join_share: float = 0.0
     selection: float = 1.0
+    gainers_only: bool = False
     rate_effect: float = 0.0
     spend_effect: float = 0.0
     hazard_ratio: float = 1.0
@@ -94,6 +106,10 @@ class Scenario:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ArgumentError(f"{name} must be a number in [{low:g}, {high:g}]; got {value!r}")
+        if self.gainers_only not in (True, False):
+            raise ArgumentError(f"gainers_only must be True or False; got {self.gainers_only!r}")
+        if self.gainers_only and not isinstance(self.mechanism, PaidMembership):
+            raise ArgumentError(f"gainers_only is for paid memberships; {self.label} takes no fee")
         if self.partners is not None:
             self._check_partners()
 
@@ -194,8 +210,8 @@ def assumed_scenario(
     They are conventions and no findings; replace them by what a trial has shown. The same for
     every kind, so that nothing but the rules tells two mechanisms apart:
 
-    - Half of the customers join (an average one; engaged ones sooner), one in ten where there is a
-      fee.
+    - Half of the customers join (an average one; engaged ones sooner). Where there is a fee it is
+      half of those who would save more than the fee on the orders they place anyway.
     - Members buy 1.5% more often per 1% of their spending that comes back to them here (fees apart,
       which are paid before). Worked out on 2,000 customers of this population who do not respond;
       at most twice as often. A benefit without money's worth brings 2% more orders.
@@ -225,7 +241,8 @@ def assumed_scenario(
     silent = Scenario(
         mechanism=mechanism,
         name=name,
-        join_share=PAID_JOIN if isinstance(mechanism, PaidMembership) else FREE_JOIN,
+        join_share=JOIN,
+        gainers_only=isinstance(mechanism, PaidMembership),
         hazard_ratio=STAY,
         redeemed=1.0 if priced_at_once else TAKEN,
         assumed=True,
@@ -250,6 +267,37 @@ def _worth(scenario: Scenario, population: PopulationTruth) -> float:
     return (float(worth.to_numpy()[here].sum()) + fees) / spend if spend > 0 else 0.0
 
 
+@lru_cache(maxsize=1024)
+def _gainers(
+    rules: PaidMembership, population: PopulationTruth, customers: int, seed: int
+) -> tuple[int, ...]:
+    """Return the customers who save more than the fee on the orders they place anyway."""
+    orders = programme_year(population, customers=customers, seed=seed, join_share=1.0).member_orders
+    if not len(orders):
+        return ()
+    gain = rules.earn(orders)["value"].groupby(orders["customer_id"]).sum()
+    return tuple(int(customer) for customer in gain.index[gain > 0])
+
+
+def typical_member(scenario: Scenario, population: PopulationTruth) -> tuple[float, float]:
+    """Return orders a year and mean order value here of a member who does not respond.
+
+    Both are 0 where members place no order.
+
+    Args:
+        scenario: Mechanism and who joins.
+        population: Parameters of the customers.
+    """
+    silent = replace(scenario, rate_effect=0.0, spend_effect=0.0, hazard_ratio=1.0)
+    year = _year(silent, population, customers=REFERENCE_CUSTOMERS, seed=0)
+    orders = year.member_orders
+    if isinstance(scenario.mechanism, Coalition):
+        orders = orders[orders["partner_id"] == _home(scenario.mechanism)]
+    if not len(orders):
+        return 0.0, 0.0
+    return len(orders) / year.members, float(orders["amount"].mean())
+
+
 def _home(rules: Coalition) -> str:
     return next(iter(rules.partners))
 
@@ -270,6 +318,9 @@ def _year(scenario: Scenario, population: PopulationTruth, *, customers: int, se
         spend_effect=given.spend_effect,
         hazard_ratio=given.hazard_ratio,
         response_cv=given.response_cv,
+        among=_gainers(rules, population, customers, seed)
+        if given.gainers_only and isinstance(rules, PaidMembership)
+        else None,
         **pool,
     )
 
@@ -326,7 +377,20 @@ def play_year(scenario: Scenario, population: PopulationTruth, *, customers: int
     Raises:
         ArgumentError: When nobody is active at the launch, or the rules lack a figure.
     """
+    if isinstance(scenario.mechanism, NoProgramme) and not scenario.join_share:
+        return _bare_year(population, customers, seed)
     year = _year(scenario, population, customers=customers, seed=seed)
+    return _settled(scenario, year, customers)
+
+
+@lru_cache(maxsize=8192)
+def _bare_year(population: PopulationTruth, customers: int, seed: int) -> Account:
+    """Return the account of a year that nobody joins anything in: asked for once per comparison."""
+    bare = Scenario(mechanism=NoProgramme())
+    return _settled(bare, _year(bare, population, customers=customers, seed=seed), customers)
+
+
+def _settled(scenario: Scenario, year: ProgrammeYear, customers: int) -> Account:
     if not year.customers:
         raise ArgumentError(
             f"none of {customers:,} simulated customers is active at the launch; simulate more, or let them live longer"

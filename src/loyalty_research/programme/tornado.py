@@ -143,9 +143,9 @@ def written(name: str, value: float) -> str:
 def default_swings(scenario: Scenario, *, margin: float = MARGIN) -> dict[str, tuple[float, float]]:
     """Return a low and a high value for each assumption that matters to a scenario.
 
-    Ranges are conventions: joining and the pull of engagement from half to one and a half times (to
-    twice), extra orders and order values from none to twice as much (at least 5%), a member's
-    dropout hazard from 0.85 times the assumed one to no effect, members all alike to very
+    Ranges are conventions: joining from half to one and a half times, the pull of engagement from
+    none to twice, extra orders from none to twice as many, order values two points either way, a
+    member's dropout hazard from 0.85 times the assumed one to no effect, members all alike to very
     different, redemption 30 points less to all, the margin a third either way, and what rewards cost
     (or the fee, or the price of a point) a quarter either way.
 
@@ -159,13 +159,14 @@ def default_swings(scenario: Scenario, *, margin: float = MARGIN) -> dict[str, t
         ((0.2, 0.6000000000000001), (0.7, 1.0))
     """
     s = scenario
+    orders = (0.0, 0.05) if s.rate_effect == 0 else sorted((0.0, min(max(2 * s.rate_effect, -1.0), 10.0)))
     swings = {
-        "join_share": (0.5 * s.join_share, min(1.5 * s.join_share, 1.0)),
-        "selection": (0.0, max(2 * s.selection, 1.0)),
-        "rate_effect": (0.0, min(max(2 * s.rate_effect, 0.05), 10.0)),
-        "spend_effect": (0.0, min(max(2 * s.spend_effect, 0.05), 10.0)),
+        "join_share": (0.5 * s.join_share, min(1.5 * s.join_share or 0.05, 1.0)),
+        "selection": (max(min(2 * s.selection, 0.0), -5.0), min(max(2 * s.selection, 1.0), 5.0)),
+        "rate_effect": (orders[0], orders[1]),
+        "spend_effect": (max(s.spend_effect - 0.02, -1.0), min(s.spend_effect + 0.02, 10.0)),
         "hazard_ratio": (max(0.85 * s.hazard_ratio, 0.01), max(1.0, s.hazard_ratio)),
-        "response_cv": (0.0, max(2 * s.response_cv, 1.0)),
+        "response_cv": (0.0, min(max(2 * s.response_cv, 1.0), 5.0)),
         "redeemed": (max(s.redeemed - 0.3, 0.0), 1.0),
         "margin": (margin * 2 / 3, min(margin * 4 / 3, 1.0)),
     }
@@ -187,6 +188,7 @@ def assumption_tornado(
     seeds: Sequence[int] | int = 20,
     margin: float = MARGIN,
     customers: int = 1000,
+    currency: str | None = None,
     level: float = 0.95,
 ) -> AssumptionTornado:
     """Return how the gain in profit over no programme moves with each assumption alone.
@@ -201,6 +203,7 @@ def assumption_tornado(
         seeds: As for ``compare_mechanisms``.
         margin: Margin before rewards, a fraction of spend.
         customers: Customers per shop.
+        currency: ISO 4217 code of the money, for display.
         level: Coverage of the intervals.
 
     Returns:
@@ -235,7 +238,7 @@ def assumption_tornado(
 
     def gain(with_: list[Account], at: float) -> Estimate:
         gaps = [a.outcomes(at)["profit"] - b.outcomes(at)["profit"] for a, b in zip(with_, none, strict=True)]
-        return mean_over_seeds(np.array(gaps), level, paired=True)
+        return mean_over_seeds(np.array(gaps), level, unit=currency, paired=True)
 
     centre = gain(here, margin)
     pairs = {

@@ -202,6 +202,7 @@ def compare_mechanisms(
     margin: float = MARGIN,
     customers: int = 1000,
     reference: str | None = None,
+    currency: str | None = None,
     level: float = 0.95,
 ) -> MechanismComparison:
     """Play mechanisms out on the same simulated customers and compare what they bring.
@@ -222,6 +223,7 @@ def compare_mechanisms(
         customers: Customers per shop, of whom some have left by the launch.
         reference: Label of the scenario that the others are held against; by default the one
             without a programme.
+        currency: ISO 4217 code of the money, for display.
         level: Coverage of the intervals.
 
     Returns:
@@ -265,7 +267,11 @@ def compare_mechanisms(
     runs = pd.DataFrame(records)
     by = {s.label: runs[runs["scenario"] == s.label].reset_index(drop=True) for s in scenarios}
     rows = [
-        Row(outcome, mean_over_seeds(part[outcome].to_numpy(), level, unit=_unit(outcome)), group=label)
+        Row(
+            outcome,
+            mean_over_seeds(part[outcome].to_numpy(), level, unit=_unit(outcome, currency)),
+            group=label,
+        )
         for outcome in OUTCOMES
         for label, part in by.items()
     ]
@@ -274,7 +280,10 @@ def compare_mechanisms(
         Row(
             outcome,
             mean_over_seeds(
-                (part[outcome] - by[first][outcome]).to_numpy(), level, unit=_unit(outcome), paired=True
+                (part[outcome] - by[first][outcome]).to_numpy(),
+                level,
+                unit=_unit(outcome, currency),
+                paired=True,
             ),
             group=label,
             estimand=estimand,
@@ -367,8 +376,8 @@ def check_shop(margin: float, customers: int) -> None:
         raise ArgumentError(f"customers must be a whole number, at least 20; got {customers!r}")
 
 
-def _unit(outcome: str) -> str | None:
-    return "fraction" if outcome in ("retention", "reach") else None
+def _unit(outcome: str, currency: str | None) -> str | None:
+    return "fraction" if outcome in ("retention", "reach") else currency
 
 
 def mean_over_seeds(
@@ -442,7 +451,8 @@ def _apart(found: MechanismComparison) -> Check:
     name, wide = message("Seeds suffice to tell the best two apart"), found.profits
     best, second = found.ranking[:2]
     gaps = (wide[best] - wide[second]).to_numpy()
-    gap = mean_over_seeds(gaps, found.level, paired=True)
+    unit = next(r.estimate.unit for r in found.rows if r.metric == "profit")
+    gap = mean_over_seeds(gaps, found.level, unit=unit, paired=True)
     fields = {
         "best": best,
         "second": second,
