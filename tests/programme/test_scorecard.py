@@ -13,12 +13,15 @@ import loyalty_research as lr
 from loyalty_research.programme import (
     active_membership_rate,
     customer_satisfaction,
+    customer_tenure,
     net_promoter_score,
     period_revenue,
+    purchase_frequency,
     retention_rate,
     return_on_investment,
     revenue_retention,
     scorecard,
+    spend_by_age,
 )
 from loyalty_research.programme._scorecard_measures import MEASURES
 from loyalty_research.programme._scorecard_revenue import top_influence
@@ -111,6 +114,9 @@ def test_every_line_is_its_own_measure(source, card):
         "retention": retention_rate(lines, window=90, as_of=DAY).rolling,
         "gross_revenue_retention": kept.gross,
         "net_revenue_retention": kept.net,
+        "purchase_frequency": purchase_frequency(lines, window=90, as_of=DAY).rate,
+        "tenure": customer_tenure(lines, window=90, as_of=DAY).mean,
+        "spend_by_age": spend_by_age(lines, window=45, as_of=DAY).all_customers,
         "active_membership": active_membership_rate(
             source.frame("memberships"), source.frame("points_ledger"), as_of=DAY
         ).rate,
@@ -241,6 +247,7 @@ def changes(rng):
         "retention",
         "gross_revenue_retention",
         "net_revenue_retention",
+        "purchase_frequency",
         "top_share",
         "top_share_later",
     ):

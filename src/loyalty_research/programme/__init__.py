@@ -49,6 +49,12 @@ from loyalty_research.programme.deferral_schedule import DeferralSchedule, defer
 from loyalty_research.programme.demotion import DemotionStudy, demotion_event_study
 from loyalty_research.programme.early_access import EarlyAccess, early_access
 from loyalty_research.programme.emotional import LoyaltyKinds, emotional_and_functional_loyalty
+from loyalty_research.programme.frequency import (
+    FrequencyRatio,
+    PurchaseFrequency,
+    purchase_frequency,
+    purchase_frequency_ratio,
+)
 from loyalty_research.programme.gift_costs import GiftCost, gift_cost
 from loyalty_research.programme.grace import GraceWhatIf, grace_period_what_if
 from loyalty_research.programme.gratitude import (
@@ -161,6 +167,7 @@ from loyalty_research.programme.surveys import (
     customer_satisfaction,
     net_promoter_score,
 )
+from loyalty_research.programme.tenure import CustomerTenure, customer_tenure
 from loyalty_research.programme.tier_spells import TierStates, qualifying_activity, tier_spells, tier_states
 from loyalty_research.programme.tiers import TierMigration, TierReach, tier_migration
 from loyalty_research.programme.tornado import AssumptionTornado, assumption_tornado, default_swings
@@ -189,11 +196,13 @@ __all__ = [
     "CustomerEffort",
     "CustomerLoss",
     "CustomerSatisfaction",
+    "CustomerTenure",
     "CycleMixture",
     "DeferralSchedule",
     "DemotionStudy",
     "EarlyAccess",
     "ExpiryWhatIf",
+    "FrequencyRatio",
     "GiftCost",
     "GraceWhatIf",
     "GratitudeLatency",
@@ -212,6 +221,7 @@ __all__ = [
     "PointsDeferral",
     "PointsLedger",
     "PromisesStudy",
+    "PurchaseFrequency",
     "RedemptionLiability",
     "RedemptionRate",
     "RedemptionRatio",
@@ -268,6 +278,7 @@ __all__ = [
     "customer_effort_score",
     "customer_loss_value",
     "customer_satisfaction",
+    "customer_tenure",
     "cycle_mixture",
     "default_swings",
     "deferral_schedule",
@@ -300,6 +311,8 @@ __all__ = [
     "promoter_groups",
     "published_rules",
     "purchase_cycles",
+    "purchase_frequency",
+    "purchase_frequency_ratio",
     "qualifying_activity",
     "read_scenario",
     "redemption_by_channel",
