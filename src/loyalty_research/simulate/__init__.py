@@ -71,6 +71,11 @@ def simulate(
     - ``"none"``: the same customers (for the same seed) in a shop without a programme. Tables
       ``customers`` and ``transactions``.
 
+    Kinds with members have the tables ``customers``, ``transactions``, ``assignments``,
+    ``memberships``, ``contacts``, ``costs``, a ready ``units``, ``surveys`` (NPS, CSAT, CES, share of
+    wallet; the satisfied answer more often), ``tickets``, ``referrals``, ``carts`` and, where there
+    are points or plays, ``points_ledger``.
+
     Args:
         kind: One of ``KINDS``.
         customers: How many customers, at least 20.
@@ -87,7 +92,8 @@ def simulate(
         same people in both worlds (potential outcomes), the true effects. Kinds with members:
         ``itt``, ``complier_share``, ``effect_per_member``, ``att``, ``ate``, ``naive_gap`` of spend in
         the window (and ``..._orders``, ``..._converted``), ``naive_ratio`` and ``true_ratio`` of
-        members' spend, ``att_active`` (still buying at the end) and ``hazard_ratio``; for points and
+        members' spend, ``att_active`` (still buying at the end) and ``hazard_ratio``; of each survey
+        (``survey_waves``) the scores of all who still buy beside those of who answered; for points and
         tiers ``points_given``, ``points_used``, ``points_lapsed``, ``points_open`` and what the rules
         promise a customer with average rates who never leaves (``days_to_...``, ``reach_...``); for
         tiers the first losses of a tier (``demoted``, with ``demotion_orders`` and

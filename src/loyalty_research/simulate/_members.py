@@ -45,6 +45,16 @@ class MemberTruth(PopulationTruth):
         pre_days: Length of the pre-period before the launch.
         cancel_share: Share of members who cancel the membership when they drop out.
         years: Years from 2023 on; the programme is launched with the second.
+        satisfaction_engagement: Correlation of satisfaction with latent engagement.
+        survey_share: Share of those who still buy who are asked in each survey.
+        answer_share: Probability that a customer of average satisfaction answers.
+        answer_satisfaction: Change of the log odds of answering per standard deviation of
+            satisfaction.
+        cases_per_year: Service cases a year of a customer who still buys.
+        on_time_share: Share of service cases solved within the three days promised.
+        in_full_share: Share of service cases solved completely.
+        referrals_per_year: Referrals a year of a customer who still buys, that bring nobody.
+        cart_abandonment: Share of carts that are not ordered.
     """
 
     rate_effect: float = number(0.15, -1, 10)
@@ -62,6 +72,15 @@ class MemberTruth(PopulationTruth):
     pre_days: int = whole(90, 1, 95)
     cancel_share: float = number(0.3, 0, 1)
     years: int = whole(2, 2, MOST_YEARS)
+    satisfaction_engagement: float = number(0.5, -1, 1)
+    survey_share: float = number(0.25, 0, 1)
+    answer_share: float = number(0.25, 0, 1)
+    answer_satisfaction: float = number(0.7, -10, 10)
+    cases_per_year: float = number(0.3, 0, 100)
+    on_time_share: float = number(0.85, 0, 1)
+    in_full_share: float = number(0.9, 0, 1)
+    referrals_per_year: float = number(0.1, 0, 100)
+    cart_abandonment: float = number(0.7, 0, 0.95)
 
     @property
     def effects(self) -> Effects:

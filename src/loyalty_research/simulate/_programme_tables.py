@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     Moments = NDArray[np.datetime64]
 
 __all__ = [
+    "NEVER",
     "START",
     "Entries",
     "contacts_table",

@@ -29,6 +29,8 @@ from loyalty_research.simulate._population import (
     transactions_table,
 )
 from loyalty_research.simulate._programme_tables import contacts_table, memberships_table
+from loyalty_research.simulate._service import carts_table, referrals_table, tickets_table
+from loyalty_research.simulate._surveys import surveys_table
 from loyalty_research.simulate._truth import disclosed
 from loyalty_research.simulate._world import Course, make_world
 
@@ -45,6 +47,13 @@ __all__ = ["Scheme", "Shop", "make_dataset"]
 
 CONTROL, INVITED = "control", "invited"
 OUTCOMES = ("spend", "orders", "converted")
+
+AROUND = {
+    "surveys": surveys_table,
+    "tickets": tickets_table,
+    "referrals": referrals_table,
+    "carts": carts_table,
+}
 
 T = TypeVar("T", bound=MemberTruth)
 C = TypeVar("C", bound=Course)
@@ -165,7 +174,10 @@ class Scheme(Generic[T, C]):
         shared = _shared_tables(self, shop)
         if "assignments" in own:
             own["assignments"] = _both(shared["assignments"], own["assignments"])
-        tables = shared | own
+        tables, known = shared | own, dict(known)
+        for name, make in AROUND.items():
+            tables[name], more = make(shop, truth, self.seed)
+            known |= more
         facts = asdict(truth) | population_facts(truth) | self._effects(shop)
         facts["active_share"] = float((shop.course.gone >= shop.world.horizon).mean())
         if self.steady:
