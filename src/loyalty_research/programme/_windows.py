@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["PurchaseDays", "change", "purchase_days", "ratio_influence"]
 
 NEVER = np.iinfo(np.int32).max
+_BITS = 24  # of a number, for days since the first purchase
 _SLICE = 100_000  # customers whose days are brought over at a time
 
 
@@ -97,6 +98,26 @@ class PurchaseDays:
         found = collect(self.lines.filter(nw.col("age") > 0).group_by("code").agg(nw.col("age").min()))
         days = np.full(len(self.customers), NEVER, dtype=np.int64)
         days[found["code"].to_numpy(dtype=np.int64)] = found["age"].to_numpy(dtype=np.int64)
+        return days
+
+    def silent_from(self, inactivity: int) -> Array:
+        """Days from each customer's first purchase to the last one before their first silence.
+
+        A silence is longer than ``inactivity`` days, the one that the end of the record cuts off included;
+        ``NEVER`` where there is none.
+        """
+        days = np.full(len(self.customers), NEVER, dtype=np.int64)
+        for low in range(0, len(self.customers), _SLICE):
+            some = self.lines.filter((nw.col("code") >= low) & (nw.col("code") < low + _SLICE))
+            found = collect(some.select("code", "age"))
+            # one sorted number a line: customer first, then age
+            key = np.sort((found["code"].to_numpy(dtype=np.int64) << _BITS) | found["age"].to_numpy(np.int64))
+            code, age = key >> _BITS, key & ((1 << _BITS) - 1)
+            last = np.append(code[1:] != code[:-1], True)
+            following = np.append(age[1:], 0)
+            gap = np.where(last, self.end - self.first[code], following) - age > inactivity
+            # the first of them stands first
+            days[code[gap][::-1]] = age[gap][::-1]
         return days
 
     def until(self, end: int) -> PurchaseDays:

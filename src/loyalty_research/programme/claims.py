@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable
 
+    import pandas as pd
     from numpy.typing import NDArray
+
+    from loyalty_research.programme._windows import PurchaseDays
 
     Array = NDArray[Any]
 
@@ -127,7 +130,17 @@ def spend_by_age(
     """
     level = check_level(level)
     window = positive_days(window, "window")
-    record = purchase_days(transactions, as_of)
+    return spend_of_record(purchase_days(transactions, as_of), window, level)[0]
+
+
+def spend_of_record(
+    record: PurchaseDays, window: int, level: float
+) -> tuple[SpendByAge, pd.Index[Any], Array]:
+    """Return what :func:`spend_by_age` does, the customers followed, and how much each moves ``all_customers``.
+
+    Raises:
+        DesignError: As :func:`spend_by_age`.
+    """
     first, second = record.revenue_at_age(-1, window), record.revenue_at_age(window, 2 * window)
     followed = record.first + 2 * window <= record.end
     first, second = first[followed], second[followed]
@@ -142,7 +155,7 @@ def spend_by_age(
     # mean of the first window over all, against the mean of the second over those who came back
     against = first / first.sum() - 1 / first.size + back / back.sum() - second / second.sum()
     ratio = first.mean() / second[back].mean()
-    return SpendByAge(
+    found = SpendByAge(
         _limits(second.sum() / first.sum(), whole, level),
         returners=_limits(second.sum() / first[back].sum(), stayed, level),
         new_to_kept=_limits(ratio, against, level),
@@ -150,6 +163,7 @@ def spend_by_age(
         returned=int(back.sum()),
         window=window,
     )
+    return found, record.customers[followed], whole * found.all_customers.value
 
 
 def log_ratio_influence(numerator: Array, denominator: Array) -> Array:
