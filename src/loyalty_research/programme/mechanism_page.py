@@ -209,8 +209,8 @@ class MechanismStudy:
         lead = [*(_capital(assumption_name(n)) for n in names), message("Responses are")]
         return pd.DataFrame({message("Assumption"): lead, **cells})
 
-    def pictures(self) -> Iterator[tuple[Axes, str, str]]:
-        """Yield the gains and the tornado, each with alternative text and caption."""
+    def gains(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield the picture of the gains, with alternative text and caption."""
         yield (
             self.comparison.plot(),
             message(
@@ -220,6 +220,9 @@ class MechanismStudy:
                 "Mean over simulated shops with the interval of the simulation; it holds under the assumptions below."
             ),
         )
+
+    def hangs_on(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield the picture of what the best gain hangs on, with alternative text and caption."""
         yield (
             self.tornado.plot(),
             message("Gain at the low and high end of each assumption. {said}", said=self.tornado.verdict()),
