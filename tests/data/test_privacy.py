@@ -127,3 +127,12 @@ def test_a_keyed_hash_needs_its_key(monkeypatch):
     assert first[5] == hashlib.sha256(bytes(k ^ 0x5C for k in key) + inner).hexdigest()[:32]
     monkeypatch.setenv("HASH_KEY", "fedcba9876543210")
     assert keyed_hash(ids, "HASH_KEY")[5] != first[5]
+
+
+def test_cells_named_are_blanked_too_and_protected():
+    cells = pd.DataFrame({"tier": ["a", "b", "c"], "members": [30, 20, 10], "chosen": [True, False, False]})
+    found = suppress_small_cells(cells, count="members", also="chosen")
+    assert found["members"].tolist() == [None, 20, None]
+    assert list(found.columns) == ["tier", "members"]
+    with pytest.raises(ArgumentError, match="no column 'other'"):
+        suppress_small_cells(cells, count="members", also="other")

@@ -76,3 +76,14 @@ def test_bad_labels_are_refused():
         segment_stability(labels, labels.str.upper())
     with pytest.raises(ContractError, match="boolean"):
         segment_overlap(pd.DataFrame({"a": [True], "b": ["yes"]}))
+
+
+def test_a_small_cell_is_protected_by_a_rectangle():
+    """Four cells protect one, where mending margin after margin would take more."""
+    kinds = ["a", "b", "c", "d"]
+    table = np.array([[900, 60, 3, 40], [50, 700, 80, 30], [20, 90, 600, 70], [25, 35, 45, 500]])
+    before = pd.Series([kinds[i] for i in range(4) for j in range(4) for _ in range(table[i, j])])
+    after = pd.Series([kinds[j] for i in range(4) for j in range(4) for _ in range(table[i, j])])
+    cells = segment_stability(before, after).transitions.set_index(["before", "after"])["customers"]
+    hidden = {pair for pair, count in cells.items() if count is None}
+    assert hidden == {("a", "c"), ("a", "b"), ("d", "c"), ("d", "b")}

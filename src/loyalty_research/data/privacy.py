@@ -29,6 +29,7 @@ def suppress_small_cells(
     values: Sequence[str] = (),
     minimum: int = 5,
     by: str | Sequence[str | Sequence[str]] | None = None,
+    also: str | None = None,
 ) -> pd.DataFrame:
     """Blank cells that rest on too few customers, and what would give them away.
 
@@ -44,6 +45,8 @@ def suppress_small_cells(
         by: Margins whose totals a reader knows: a column (a total for each of its values), or a
             list of columns or of lists of columns for several margins. By default the total over
             all rows is known.
+        also: Boolean column of cells to blank in any case, such as the corners of a rectangle chosen to
+            protect a small cell; it is dropped.
 
     Returns:
         A copy; blanked counts are None, blanked values NaN (None in columns of text). The number of
@@ -68,7 +71,8 @@ def suppress_small_cells(
         2  bronze      90   0.4
     """
     margins = _margins(by)
-    for name in [count, *values, *(column for margin in margins for column in margin)]:
+    named = [] if also is None else [also]
+    for name in [count, *values, *named, *(column for margin in margins for column in margin)]:
         if name not in frame.columns:
             raise ArgumentError(
                 f"the frame has no column {name!r}; it has {', '.join(map(str, frame.columns))}"
@@ -83,8 +87,11 @@ def suppress_small_cells(
             f"{int(np.flatnonzero(~whole)[0])})"
         )
     groups = [rows for margin in margins for rows in _groups(frame, margin)]
-    hidden = _complement(counts, (counts > 0) & (counts < minimum), groups, minimum)
-    made = frame.copy()
+    small = (counts > 0) & (counts < minimum)
+    if also is not None:
+        small |= frame[also].to_numpy(dtype=bool)
+    hidden = _complement(counts, small, groups, minimum)
+    made = frame.drop(columns=named)
     if hidden.any():
         shown = counts.astype(np.int64).astype(object)
         shown[hidden] = None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from loyalty_research.data import Dataset
     from loyalty_research.programme._windows import PurchaseDays
 
-__all__ = ["established_revenue", "holdout_units", "last_day", "pooled_retention"]
+__all__ = ["because", "established_revenue", "holdout_units", "last_day", "pooled_retention"]
 
 _LEAST = 5  # fewer customers are not shown
 
@@ -147,3 +147,17 @@ def last_day(source: Dataset) -> dt.date | None:
     ]
     known = [pd.Timestamp(day).date() for day in days if not pd.isna(day)]
     return max(known, default=None)
+
+
+def because(reason: str) -> str:
+    """Return a reason without the words that a table's heading says for all of them.
+
+    Examples:
+        >>> because("Not measurable because the record is short.")
+        'the record is short'
+        >>> because("not measurable because there are none")
+        'there are none'
+    """
+    lead = "not measurable because "
+    words = reason.strip().removesuffix(".")
+    return words[len(lead) :] if words.lower().startswith(lead) else words

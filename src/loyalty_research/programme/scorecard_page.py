@@ -14,7 +14,12 @@ from loyalty_research.estimates import Check, Finding, check_level
 from loyalty_research.i18n import message, messages, number, percent
 from loyalty_research.programme import _scorecard_pictures, _scorecard_sayings
 from loyalty_research.programme._scorecard_pictures import PERIODS
-from loyalty_research.programme._scorecard_sources import established_revenue, holdout_units, last_day
+from loyalty_research.programme._scorecard_sources import (
+    because,
+    established_revenue,
+    holdout_units,
+    last_day,
+)
 from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.programme.claims import spend_by_age
 from loyalty_research.programme.retention import repeat_purchase_rate, retention_rate
@@ -124,8 +129,9 @@ class ScorecardStudy:
             )
             found.append(Finding("active-members", said, active, section=section))
         if not found:
-            reasons = " ".join(dict.fromkeys(c.detail for c in self.missing))
-            return (Finding("nothing-to-measure", reasons, status="suppressed", section=section),)
+            reason = because(self.missing[0].detail)
+            said = message("No measure can be taken: {reason}.", reason=reason)
+            return (Finding("nothing-to-measure", said, status="suppressed", section=section),)
         return tuple(found)
 
     def newcomer_words(self) -> str:
@@ -166,20 +172,22 @@ class ScorecardStudy:
         return pd.DataFrame(rows, columns=["measure", "estimate", "denominator"] if not rows else None)
 
     def unmeasured(self) -> pd.DataFrame:
-        """Return what cannot be measured, and why; measures of one reason are one row."""
+        """Return what is not measurable, and because of what; measures of one reason are one row."""
         said = {c.name: c.detail for c in self.missing}
         lines = [line for line in self.card.lines if line.estimate is None]
-        pairs = [(line.measure, said.get(line.measure, _sentence(line.reason))) for line in lines]
+        pairs = [(line.measure, said.get(line.measure, line.reason)) for line in lines]
         named = {name for name, _ in pairs}
         pairs += [(c.name, c.detail) for c in self.missing if c.name not in named]
         reasons: dict[str, list[str]] = {}
         for measure, reason in pairs:
-            reasons.setdefault(reason, []).append(measure)
+            reasons.setdefault(because(reason), []).append(measure)
         rows = [("; ".join(names), reason) for reason, names in reasons.items()]
         return pd.DataFrame(rows, columns=["measure", "reason"])
 
     def checks(self) -> tuple[Check, ...]:
         """Return every check of the measures once."""
+        if not self.parts:
+            return self.missing
         return tuple(dict.fromkeys(c for part in self.parts for c in part.checks))
 
     @property
@@ -286,14 +294,15 @@ class ScorecardStudy:
 
 
 def _with_limits(estimate: Estimate, *, signed: bool = False) -> str:
+    def shown(value: float) -> str:
+        if estimate.unit is None and 0.1 <= abs(estimate.value) < 100:  # two decimals are enough to read
+            return number(value, digits=2, signed=signed)
+        return estimate.format(value, signed=signed)
+
     if math.isnan(estimate.low):
-        return estimate.format(signed=signed)
-    return message(
-        "{value} ({low} to {high})",
-        value=estimate.format(signed=signed),
-        low=estimate.format(estimate.low, signed=signed),
-        high=estimate.format(estimate.high, signed=signed),
-    )
+        return shown(estimate.value)
+    value, low, high = (shown(v) for v in (estimate.value, estimate.low, estimate.high))
+    return message("{value} ({low} to {high})", value=value, low=low, high=high)
 
 
 def _change(change: Estimate) -> str:
@@ -306,11 +315,6 @@ def _change(change: Estimate) -> str:
     if math.isnan(change.low):
         return message("{value} points", value=value)
     return message("{value} points ({low} to {high})", value=value, low=low, high=high)
-
-
-def _sentence(reason: str) -> str:
-    words = f"{reason[:1].upper()}{reason[1:]}"
-    return words if words.endswith(".") else f"{words}."
 
 
 def _window(asked: int | None, days: int) -> int:
@@ -436,7 +440,11 @@ def scorecard_study(
         lambda: repeat_purchase_rate(purchases().frame, window=min(window, ACTIVITY), as_of=day, level=level),
     )
     attempt("returns", message("Return on investment"), lambda: _returns(source, margin, window, level))
-    attempt("made", message("Revenue of two windows"), lambda: established_revenue(purchases(), window))
+    attempt(
+        "made",
+        message("Retention and concentration of revenue"),
+        lambda: established_revenue(purchases(), window),
+    )
     made, newcomers = tried.pop("made") or (None, None)
     tried |= {"revenue": None, "concentration": None}
     if made is not None:

@@ -12,6 +12,7 @@ import pandas as pd
 from loyalty_research.errors import ContractError, ConvergenceError, DesignError
 from loyalty_research.estimates import Check, Finding, check_level
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.programme._scorecard_sources import because
 from loyalty_research.programme._segment_divisions import Moments, named_divisions
 from loyalty_research.programme.cycle_mixture import cycle_mixture
 from loyalty_research.programme.segments import AGES
@@ -81,14 +82,17 @@ class SegmentStudy:
         loyal = self.main.outcomes.later.get("loyal")
         if loyal is None or math.isnan(loyal.share.value):
             return ()
-        return (
-            Finding(
-                "loyal-segment",
-                self.main.outcomes.claim_verdict(share=_CLAIM),
-                loyal.share,
-                section=message("The answer"),
-            ),
-        )
+        said = self.main.outcomes.claim_verdict(share=_CLAIM)
+        if self.placed is not None:
+            said = message(
+                "{said} Loyal here: at least {alive} likely to be a customer still, and expected to buy on {edge} days or "
+                "more in {window}.",
+                said=said,
+                alive=percent(self.placed.alive_edge, digits=0),
+                edge=f"{self.placed.purchases_edge:g}",
+                window=self.window,
+            )
+        return (Finding("loyal-segment", said, loyal.share, section=message("The answer")),)
 
     def claim(self) -> tuple[str, ...]:
         """Hold “the loyal segment brings more than 70% of revenue” against the days after."""
@@ -118,10 +122,7 @@ class SegmentStudy:
         """Return the main segments, the best first where they have an order."""
         if self.main is None:
             return []
-        found = self.main.outcomes.later
-        return sorted(
-            found.items(), key=lambda one: _ORDER.index(one[0]) if one[0] in _ORDER else len(_ORDER)
-        )
+        return sorted(self.main.outcomes.later.items(), key=_place)
 
     def table(self) -> pd.DataFrame:
         """Return the main division in words: size, what was expected, and what was done."""
@@ -203,7 +204,7 @@ class SegmentStudy:
             }
             for one in self.divisions[1:]
             if len(one.outcomes.later) <= _SMALL
-            for segment, later in one.outcomes.later.items()
+            for segment, later in sorted(one.outcomes.later.items(), key=_place)
         ]
         return pd.DataFrame(rows)
 
@@ -232,6 +233,92 @@ class SegmentStudy:
             )
         rows.sort(key=lambda row: -row[0])
         return pd.DataFrame([row for _, row in rows])
+
+    def absent(self) -> pd.DataFrame:
+        """Return what customers cannot be divided by, and why; those of one reason are one row."""
+        reasons: dict[str, list[str]] = {}
+        for one in self.missing:
+            reasons.setdefault(because(one.detail), []).append(one.name)
+        rows = [("; ".join(names), reason) for reason, names in reasons.items()]
+        return pd.DataFrame(rows, columns=[message("Not measurable"), message("Because")])
+
+    def tables(self) -> Iterator[tuple[pd.DataFrame, str, str | None]]:
+        """Yield the tables that are not empty, each with caption and note."""
+        after = message("{window} days after", window=self.window)
+        yield from (
+            (frame, caption, note)
+            for frame, caption, note in (
+                (
+                    self.table(),
+                    message(
+                        "Segments of {split}, and what their customers did in the {after}",
+                        split=self.split,
+                        after=after,
+                    ),
+                    self._edges(),
+                ),
+                (
+                    self.moves(),
+                    message("Where customers of each segment were {after}", after=after),
+                    " ".join(
+                        (
+                            *self.move_words(),
+                            message(
+                                "– stands for fewer than five customers, and for what would reveal them."
+                            ),
+                        )
+                    ),
+                ),
+                (
+                    self.compared(),
+                    message(
+                        "Ways to divide the same customers, the one that tells later purchases best first"
+                    ),
+                    message(
+                        "100% would be segments in which all customers buy equally often. Agreement is from 0, as "
+                        "good as chance, to 1, everybody in the same segment as before; where tenure divides, customers move on by "
+                        "themselves."
+                    ),
+                ),
+                (
+                    self.others(),
+                    message("The other divisions, segment by segment, in the {after}", after=after),
+                    None,
+                ),
+                (
+                    self.overlaps(),
+                    message("Loyalty segments as they are usually described overlap"),
+                    self._rules(),
+                ),
+                (self.absent(), message("What customers cannot be divided by here"), None),
+            )
+            if len(frame)
+        )
+
+    def _edges(self) -> str | None:
+        if self.placed is None:
+            return None
+        return message(
+            "Loyal: at least {alive} likely to be customers still, and expected to buy on {edge} days or more in a window; "
+            "occasional: as likely, fewer days; one-time and lapsed: less likely, after one purchase day and after "
+            "more. Purchases are days with a purchase, per customer.",
+            alive=percent(self.placed.alive_edge, digits=0),
+            edge=f"{self.placed.purchases_edge:g}",
+        )
+
+    def _rules(self) -> str | None:
+        if self.overlap is None:
+            return None
+        return message(
+            "{said} Current: bought in the last window; potential: fewer purchase days than loyal, the last in the last "
+            "window or none yet; walk-in: bought without a membership; negative: bought once, before the last window.",
+            said=self.overlap.verdict(),
+        )
+
+    def notes(self) -> tuple[str, ...]:
+        """Return what else was found, one paragraph each."""
+        parts = (self.cycles, self.consent)
+        return tuple(part.verdict() for part in parts if part is not None)
 
     def checks(self) -> tuple[Check, ...]:
         """Return every check of the parts once."""
@@ -288,6 +375,10 @@ def _rule_names() -> dict[str, str]:
         "negative": message("negative"),
         "walk-in": message("walk-in"),
     }
+
+
+def _place(one: tuple[str, SegmentLater]) -> int:
+    return _ORDER.index(one[0]) if one[0] in _ORDER else len(_ORDER)
 
 
 def _rank(one: Division) -> float:
