@@ -36,6 +36,17 @@ def test_tiers_by_hand():
     assert earned["value"].to_numpy() == pytest.approx(earned["earned"] / 100)
 
 
+def test_tiers_say_what_rises_with_them():
+    rising = Tiers(names=("base", "gold"), lines=(0, 1000), multipliers=(1, 1.5))
+    assert rising.sentence() == (
+        "Customers earn 1 point per 1 spent as base; from 1,000 points in a year as gold 1.5 times."
+    )
+    level = Tiers(names=("green", "gold"), lines=(0, 300), points_per_unit=2)
+    assert level.sentence() == (
+        "Customers earn 2 points per 1 spent as green, and as much in every tier: gold from 300 points in a year."
+    )
+
+
 def test_a_year_without_orders_ends_a_tier():
     tiers = Tiers(**TIERS, point_value=0.01)
     data = table(["2022-05-01", "2024-01-01"], [300.0, 10.0])

@@ -44,6 +44,9 @@ def test_the_answer_says_which_pays_how_sure_and_what_it_hangs_on(study):
     assert which.estimate == study.comparison.difference(study.best)
     assert which.estimate.unit == "EUR"
     assert sure.estimate == study.odds[study.best].pays
+    shares = {label: odds.pays.value for label, odds in study.odds.items()}
+    surest = max(shares.values())
+    assert ("Surest to pay is" in sure.headline) == (surest > shares[study.best])
     assert hangs.estimate == study.tornado.centre
     assert takes.headline
 

@@ -31,7 +31,7 @@ def test_what_nobody_responds_to_costs_its_rewards():
         assert none == pytest.approx(0.3 * year.spend / year.customers)
         assert five - none == pytest.approx(-cost / year.customers)
         assert cost == pytest.approx(0.05 * year.member_orders["amount"].sum(), rel=0.01)
-    assert "every mechanism earns less than none" in found.verdict()
+    assert "every mechanism earns less than no programme" in found.verdict()
     gap = found.difference("points", outcome="retention")
     assert (gap.value, gap.low, gap.high) == (0, 0, 0)  # the same people
 

@@ -19,6 +19,7 @@ from loyalty_research.mechanisms._base import (
     MechanismAudit,
     audit_verdict,
     figure,
+    plain,
     points_text,
     uplift_result,
 )
@@ -136,11 +137,17 @@ class Tiers(Mechanism):
             points=points_text(self.points_per_unit * self.factors[0]),
             name=self.names[0],
         )
+        if len(set(self.factors)) == 1:
+            lines = [
+                message("{name} from {line} points in a year", line=plain(line), name=name)
+                for name, line in zip(self.names[1:], self.lines[1:], strict=True)
+            ]
+            return message("{text}, and as much in every tier: {lines}.", text=text, lines=", ".join(lines))
         steps = []
         for i, (name, line, factor) in enumerate(
             zip(self.names[1:], self.lines[1:], self.factors[1:], strict=True)
         ):
-            fields = {"line": f"{line:,.10g}", "name": name, "factor": f"{factor:,.10g}"}
+            fields = {"line": plain(line), "name": name, "factor": plain(factor)}
             steps.append(
                 message("from {line} points in a year as {name} {factor} times", **fields)
                 if i == 0

@@ -73,6 +73,7 @@ def tornado(
                     va="center",
                     fontsize=8.5,
                     color=INK,
+                    bbox={"facecolor": SURFACE, "edgecolor": "none", "pad": 0.5},
                 )
         axes.axvline(centre, color=MUTED, linewidth=1.2)
         axes.axvline(0, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))

@@ -92,13 +92,19 @@ class MechanismStudy:
 
     def _sure(self) -> str:
         ahead = self.comparison.ahead(self.best)
-        return (
-            self.odds[self.best].verdict()
-            + " "
-            + message(
-                "Were the assumptions exactly right, a shop of this size would see it ahead in {share} of years.",
-                share=percent(ahead.value, digits=0),
-            )
+        text = message(
+            "{said} Were the assumptions exactly right, a shop of this size would see it ahead in {share} of years.",
+            said=self.odds[self.best].verdict(),
+            share=percent(ahead.value, digits=0),
+        )
+        surest = max(self.programmes, key=lambda s: self.odds[s.label].pays.value).label
+        if self.odds[surest].pays.value <= self.odds[self.best].pays.value:
+            return text
+        return message(
+            "{text} Surest to pay is {name}, in {share} of draws.",
+            text=text,
+            name=surest,
+            share=percent(self.odds[surest].pays.value, digits=0),
         )
 
     def _shown_needed(self) -> Estimate | None:
@@ -248,7 +254,7 @@ class MechanismStudy:
                 "would have bought anyway. Their spending beside that of others says nothing of what a programme does."
             ),
             message(
-                "A year is played from the launch, with the customers there are. New customers, habits that form later, "
+                "A year is played from the launch, with customers won in the nine months before it. New customers, habits that form later, "
                 "what rivals do, and the cost of setting a programme up or ending it are not in it."
             ),
             message(

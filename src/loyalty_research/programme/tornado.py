@@ -137,7 +137,9 @@ class AssumptionTornado(Result):
 
 def written(name: str, value: float) -> str:
     """Write the value of an assumption as a reader would."""
-    return percent(value) if name in _FRACTIONS else number(value)
+    if name in _FRACTIONS:
+        return percent(value)
+    return number(value, digits=2 if value == 0 or 0.1 <= abs(value) < 100 else None)
 
 
 def default_swings(scenario: Scenario, *, margin: float = MARGIN) -> dict[str, tuple[float, float]]:

@@ -153,10 +153,17 @@ class MechanismComparison(Result):
             [r.estimate.low for r in gains],
             [r.estimate.high for r in gains],
             annotations=[r.estimate.format(signed=True) for r in gains],
-            xlabel=message("profit per customer and year against {reference}", reference=self.reference),
+            xlabel=message("profit per customer and year against {reference}", reference=self._against),
             title=message("What each mechanism would add"),
             ax=ax,
         )
+
+    @property
+    def _against(self) -> str:
+        """The reference in words."""
+        bare = next(s for s in self.scenarios if s.label == self.reference)
+        unnamed = isinstance(bare.mechanism, NoProgramme) and self.reference == bare.mechanism.kind
+        return message("no programme") if unnamed else self.reference
 
     def _verdict(self) -> str:
         gains = [r for r in self.rows if r.metric == "profit" and r.estimand is not None]
@@ -165,7 +172,7 @@ class MechanismComparison(Result):
             "name": best.group,
             "gain": best.estimate.format(signed=True),
             "interval": best.estimate.interval(signed=True),
-            "reference": self.reference,
+            "reference": self._against,
         }
         if best.estimate.low > 0 and self.best_is_clear:
             text = message(
