@@ -105,7 +105,7 @@ def test_margin_before_narrows_the_interval_and_moves_no_truth():
     narrow = offer_lift(people, orders, covariates=["before"], **OPTIONS)
     assert narrow.net.high - narrow.net.low < 0.8 * (plain.net.high - plain.net.low)
     assert narrow.before == plain.before
-    assert narrow.net.method == "welch, adjusted for before"
+    assert narrow.net.method == "welch, adjusted for margin before"
     hits = []
     for seed in range(60):
         net = offer_lift(*world(seed, 120), covariates=["before"], **OPTIONS).net
@@ -161,7 +161,7 @@ def test_bad_clusters_and_covariates_are_refused():
         offer_lift(mixed, orders, cluster="shop", **OPTIONS)
     with pytest.raises(ContractError, match="lacks the column region"):
         offer_lift(people, orders, cluster="region", **OPTIONS)
-    with pytest.raises(ContractError, match="the same for every unit"):
+    with pytest.raises(ContractError, match="margin before is the same for every unit"):
         offer_lift(people, orders, covariates=["before"], **OPTIONS)
     with pytest.raises(ContractError, match="lacks the covariate age"):
         offer_lift(people, orders, covariates=["age"], **OPTIONS)

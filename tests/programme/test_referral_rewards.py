@@ -25,7 +25,14 @@ def world(rng, n=600, *, rate=0.15, lift=0.25):
 def test_counts_values_and_costs_follow_their_definitions():
     people, referrals, orders = world(np.random.default_rng(1))
     found = referral_reward(
-        people, referrals, orders, value_days=90, margin=0.5, reward_cost=4.0, currency="EUR", **OPTIONS
+        people,
+        referrals,
+        transactions=orders,
+        value_days=90,
+        margin=0.5,
+        reward_cost=4.0,
+        currency="EUR",
+        **OPTIONS,
     )
     arm = people.set_index("customer_id")["arm"]
     by = referrals["referrer_id"].map(arm)
@@ -66,7 +73,10 @@ def coverage(replicates, seed):
     rng = np.random.default_rng(seed)
     hits = np.zeros(4)
     for _ in range(replicates):
-        found = referral_reward(*world(rng), value_days=90, margin=1.0, reward_cost=2.0, **OPTIONS)
+        people, referrals, orders = world(rng)
+        found = referral_reward(
+            people, referrals, transactions=orders, value_days=90, margin=1.0, reward_cost=2.0, **OPTIONS
+        )
         truths = (
             (found.brought, 0.25),
             (found.value, -10.0),
@@ -90,7 +100,9 @@ def test_nobody_brought_in_an_arm_leaves_quality_unmeasured():
     people, referrals, orders = world(np.random.default_rng(4))
     arm = people.set_index("customer_id")["arm"]
     only = referrals[referrals["referrer_id"].map(arm) == "none"]
-    found = referral_reward(people, only, orders, value_days=90, margin=1.0, reward_cost=1.0, **OPTIONS)
+    found = referral_reward(
+        people, only, transactions=orders, value_days=90, margin=1.0, reward_cost=1.0, **OPTIONS
+    )
     assert found.value is None
     assert np.isnan(found.cost_per_extra.value)
     assert "cannot be limited" in found.verdict()

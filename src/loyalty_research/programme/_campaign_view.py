@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.display import Html
     from loyalty_research.estimates import Estimate
+    from loyalty_research.programme._campaign_extras import Extras
     from loyalty_research.programme.campaigns import CampaignFunnel, ConsentGate
     from loyalty_research.programme.contact_dose import ContactDoseResponse
     from loyalty_research.programme.contact_rules import ContactAudit, SunsetTest
@@ -61,6 +62,7 @@ class CampaignStudy(Result):
         dose: Spend and opting out by number of messages as they were sent, or None.
         lift: The same by what was drawn by lot, or None.
         offer: Those drawn less those held out before, soon after and later, or None.
+        extras: What else the dataset allows.
         absent: ``(measure, reason)`` of all that cannot be measured.
         within_days: Days after sending in which an order counts.
         lift_days: Days after the lots were drawn in which spend counts.
@@ -85,6 +87,7 @@ class CampaignStudy(Result):
     dose: ContactDoseResponse | None
     lift: ContactDoseResponse | None
     offer: OfferLift | None
+    extras: Extras
     absent: tuple[tuple[str, str], ...]
     within_days: int
     lift_days: int
@@ -130,6 +133,7 @@ class CampaignStudy(Result):
         # an effect comes first; where there is none to read, what was counted does
         found = [*caused, *reached] if self.lift is not None else [*reached, *caused]
         found += [*self._habit(section), *self._chosen(section), *self._rules(section), *self._opens(section)]
+        found += self.extras.findings(section)
         return tuple(found)
 
     def _caused(self, section: str) -> Iterator[Finding]:
@@ -170,8 +174,8 @@ class CampaignStudy(Result):
         uneven = before.low > 0 or before.high < 0
         if uneven:
             words = message(
-                "{words} The lots fell unevenly: those drawn differed by {gap} in the {length} days before, so the "
-                "effect may be off by as much.",
+                "{words} The lots fell unevenly: those drawn differed by {gap} in the {length} days before; what each "
+                "customer spent before is allowed for.",
                 words=words,
                 gap=before.format(signed=True),
                 length=str(self.before_days),
@@ -451,7 +455,10 @@ class CampaignStudy(Result):
             ),
             formats=dict.fromkeys(("estimate", "low", "high"), signed(self.offer.net)),
             headings={"group": message("When")},
-            note=message("A gain at first and a loss later would mean that orders were only pulled forward."),
+            note=message(
+                "A gain at first and a loss later would mean that orders were only pulled forward. Differences after "
+                "the draw allow for what each customer spent before."
+            ),
         )
 
     def shown_rules(self) -> Html:
@@ -545,7 +552,9 @@ class CampaignStudy(Result):
             )
             caption = (
                 message(
-                    "Means with 95% intervals over the {days} days after the draw.", days=str(self.lift_days)
+                    "Means with 95% intervals over the {days} days after the draw, as they are; the table of "
+                    "differences allows for what each customer spent before.",
+                    days=str(self.lift_days),
                 )
                 if drawn
                 else message(

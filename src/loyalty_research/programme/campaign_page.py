@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, check_level
 from loyalty_research.i18n import message, messages
+from loyalty_research.programme._campaign_extras import CONTROLS, Asked, Extras, Lots, campaign_extras
 from loyalty_research.programme._campaign_view import CampaignStudy
 from loyalty_research.programme._campaign_words import caused_name, sunset_name
 from loyalty_research.programme._contact_rows import gate_consent
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["CampaignStudy", "campaign_study"]
 
-_CONTROLS = ("control", "holdout", "not invited", "not contacted")
-
 
 @dataclass(frozen=True)
 class _Asked:
@@ -43,6 +42,7 @@ class _Asked:
     unopened: int
     top: int
     level: float
+    more: Asked
 
 
 def campaign_study(
@@ -57,6 +57,12 @@ def campaign_study(
     cap_days: int = 7,
     unopened: int = 4,
     top: int = 10,
+    offer_dates: Sequence[str] = (),
+    thanks_campaigns: Sequence[str] = (),
+    own_dates: Literal["birthday", "anniversary"] = "birthday",
+    feedback_experiment: str | None = None,
+    referral_experiment: str | None = None,
+    channels: Sequence[str] = ("mobile", "paper"),
     level: float = 0.95,
 ) -> CampaignStudy:
     """Measure what a dataset's campaigns led to, and say what it cannot tell.
@@ -76,6 +82,12 @@ def campaign_study(
         cap_days: Days of the cap's window.
         unopened: Messages after which those who opened none are judged.
         top: Numbers of messages from this on are taken together.
+        offer_dates: Days of an offer made to everybody, such as double points.
+        thanks_campaigns: Campaigns that thank for an order.
+        own_dates: Whether birthdays or the anniversaries of becoming a customer had an offer.
+        feedback_experiment: Which experiment drew a reward for answering, or None.
+        referral_experiment: Which experiment drew a reward for referring, or None.
+        channels: Two channels whose redemption is compared.
         level: Confidence level.
 
     Raises:
@@ -115,7 +127,23 @@ def campaign_study(
     if not 0 < margin <= 1:
         raise ArgumentError(f"margin must be a fraction above 0 and up to 1; got {margin!r}")
     spans = tuple(_span(text) for text in quiet_hours)
-    asked = _Asked(within_days, lift_days, margin, unopened, top, level)
+    if own_dates not in {"birthday", "anniversary"}:
+        raise ArgumentError(f"own_dates must be birthday or anniversary; got {own_dates!r}")
+    if isinstance(channels, str) or len(channels) != 2:
+        raise ArgumentError(f"channels names two channels, such as ['mobile', 'paper']; got {channels!r}")
+    more = Asked(
+        offer_dates=tuple(offer_dates),
+        thanks=tuple(thanks_campaigns),
+        own_dates=own_dates,
+        feedback=feedback_experiment,
+        referral=referral_experiment,
+        channels=(channels[0], channels[1]),
+        within_days=within_days,
+        unopened=unopened,
+        margin=margin,
+        level=level,
+    )
+    asked = _Asked(within_days, lift_days, margin, unopened, top, level, more)
     for table in ("contacts", "transactions"):
         if not source.has(table):
             why = message(
@@ -142,11 +170,11 @@ def _gathered(
     consent = consent_gate(contacts, level=level)
     # a breach of hours or caps is one whether there was consent or not; everything else needs consent
     audit = audit_contacts(contacts, timezone=source.timezone, quiet_hours=spans, caps=caps, level=level)
-    contacts = gate_consent(contacts, "leave-out")[0]
+    every, contacts = contacts, gate_consent(contacts, "leave-out")[0]
     if not (contacts["event"] == "sent").any():
         return _nothing(asked, message("Every message was sent without consent, so there is none to count."))
     whole, dropped = _whole_campaigns(contacts, sales, end)
-    lift, offer, before_days = _lift(source, contacts, orders, experiment, end, asked, absent)
+    lift, offer, before_days, lots = _lift(source, contacts, orders, experiment, end, asked, absent)
     funnel, groups = _funnels(whole, level)
     before, after = _habit(whole, sales, end, asked, absent)
     dose = _chosen(source, contacts, orders, end, asked, absent) if lift is None else None
@@ -162,6 +190,7 @@ def _gathered(
         dose=dose,
         lift=lift,
         offer=offer,
+        extras=campaign_extras(source, every, contacts, orders, end, lots, asked.more, absent),
         absent=(),
         within_days=asked.within_days,
         lift_days=asked.lift_days,
@@ -186,12 +215,17 @@ def _gathered(
         )
     except (ContractError, DesignError) as reason:
         absent.append((sunset_name(), _sentence(reason)))
-    absent.extend(_unrecorded(source, study, orders))
+    absent.extend(_unrecorded(study))
     kept = {check.name: check for part in study.parts() for check in part.checks}
     for check in consent.checks:
         # messages without consent are in no rate, so they are shown and take no verdict away
         kept[check.name] = replace(check, gate=False)
-    return replace(study, absent=tuple(absent), checks=tuple(kept.values()))
+    own = {
+        check.name: check
+        for check in study.extras.checks()
+        if not check.name.endswith(f": {message('Consent')}")
+    }
+    return replace(study, absent=tuple(absent), checks=(*kept.values(), *own.values()))
 
 
 def _nothing(asked: _Asked, why: str) -> CampaignStudy:
@@ -207,6 +241,7 @@ def _nothing(asked: _Asked, why: str) -> CampaignStudy:
         dose=None,
         lift=None,
         offer=None,
+        extras=Extras(),
         absent=((message("Campaigns"), why),),
         within_days=asked.within_days,
         lift_days=asked.lift_days,
@@ -354,13 +389,13 @@ def _lift(
     end: pd.Timestamp,
     asked: _Asked,
     absent: list[tuple[str, str]],
-) -> tuple[ContactDoseResponse | None, OfferLift | None, int]:
+) -> tuple[ContactDoseResponse | None, OfferLift | None, int, Lots | None]:
     """Read the effect of being written to from the lots, where lots were drawn."""
     name = caused_name()
     if not source.has("assignments"):
         why = message("Nobody was drawn by lot to get no message, so what the messages caused is not known.")
         absent.append((name, why))
-        return None, None, 0
+        return None, None, 0, None
     drawn = source.frame("assignments")
     known = sorted(drawn["experiment_id"].astype(str).unique())
     if experiment is not None and experiment not in known:
@@ -368,14 +403,14 @@ def _lift(
     if experiment is None and len(known) > 1:
         why = message("Several experiments are recorded; name one of {known}.", known=", ".join(known))
         absent.append((name, why))
-        return None, None, 0
+        return None, None, 0, None
     drawn = drawn[drawn["experiment_id"].astype(str) == (experiment or known[0])]
     start = drawn["assigned_at"].min()
     why = _unfit(drawn) or _too_short(start, end, asked.lift_days)
     if why:
         absent.append((name, why))
-        return None, None, 0
-    treated = ~drawn["arm"].str.lower().isin(_CONTROLS)
+        return None, None, 0, None
+    treated = ~drawn["arm"].str.lower().isin(CONTROLS)
     found = contact_dose_response(
         contacts,
         drawn.assign(drawn=treated.astype(int)),
@@ -393,9 +428,10 @@ def _lift(
             "No order from before the lots is recorded, so nothing shows that the groups were alike."
         )
         absent.append((name, why))
-        return None, None, 0
+        return None, None, 0, None
+    shown = drawn.assign(drawn_as=treated.map({True: "drawn", False: "held out"}))
     offer = offer_lift(
-        drawn.assign(drawn_as=treated.map({True: "drawn", False: "held out"})),
+        shown,
         orders,
         treated="drawn",
         control="held out",
@@ -407,10 +443,19 @@ def _lift(
         as_of=end,
         margin=asked.margin,
         ratio=_planned(drawn, treated),
+        # what somebody spent before tells much of what is spent after, and was there before the lots
+        covariates=["before"] if _varied_before(orders, drawn, start, before) else [],
         currency=source.currency,
         level=asked.level,
     )
-    return found, offer, before
+    return found, offer, before, Lots(shown, start, asked.lift_days, not offer.failed_gates)
+
+
+def _varied_before(orders: pd.DataFrame, drawn: pd.DataFrame, start: pd.Timestamp, days: int) -> bool:
+    """Return whether customers differed in what they spent before the lots."""
+    inside = (orders["transacted_at"] < start) & (orders["transacted_at"] >= start - pd.Timedelta(days=days))
+    sums = orders[inside].groupby("customer_id")["amount"].sum()
+    return len(sums.reindex(drawn["customer_id"]).astype(float).fillna(0.0).unique()) > 1
 
 
 def _days_before(start: pd.Timestamp, orders: pd.DataFrame, asked: _Asked) -> int:
@@ -436,7 +481,7 @@ def _planned(drawn: pd.DataFrame, treated: pd.Series[bool]) -> float | None:
 def _unfit(drawn: pd.DataFrame) -> str:
     """Return why lots cannot be read as one message against none, or an empty string."""
     arms = sorted(drawn["arm"].astype(str).unique())
-    controls = [a for a in arms if a.lower() in _CONTROLS]
+    controls = [a for a in arms if a.lower() in CONTROLS]
     if len(arms) != 2 or len(controls) != 1:
         return message(
             "The lots are not one group against a control; the groups are {arms}.", arms=", ".join(arms)
@@ -460,12 +505,12 @@ def _too_short(start: pd.Timestamp, end: pd.Timestamp, days: int) -> str:
     return message("Customers were not watched for {days} days after the lots were drawn.", days=str(days))
 
 
-def _unrecorded(source: Dataset, study: CampaignStudy, orders: pd.DataFrame) -> list[tuple[str, str]]:
-    """Return the measures whose table or column the dataset lacks."""
+def _unrecorded(study: CampaignStudy) -> list[tuple[str, str]]:
+    """Return the measures whose column or event the contacts lack."""
     found = []
     if study.funnel is not None:
-        table = study.funnel.table
-        missing = table.loc[table["reason"] != "", "numerator"].unique().tolist()
+        lines = study.funnel.table
+        missing = lines.loc[lines["reason"] != "", "numerator"].unique().tolist()
         if missing:
             found.append(
                 (
@@ -479,31 +524,7 @@ def _unrecorded(source: Dataset, study: CampaignStudy, orders: pd.DataFrame) -> 
                 )
             )
     if study.audit is not None and study.audit.quiet is None:
-        found.append(
-            (
-                message("Quiet hours"),
-                message("Only the day of sending is recorded, not the hour."),
-            )
-        )
+        found.append((message("Quiet hours"), message("Only the day of sending is recorded, not the hour.")))
     if study.consent is not None and study.consent.share is None:
         found.append((message("Consent"), message("The table contacts has no column has_consent.")))
-    if study.lift is None:
-        coupons = {"coupon_code", "coupon_discount"} & set(orders.columns)
-        found.append(
-            (
-                message("Sales that coupons only moved or made cheaper"),
-                message(
-                    "Who redeems a coupon chose to; without a group drawn by lot that got none, sales that would "
-                    "have come anyway cannot be told from new ones."
-                )
-                if coupons
-                else message("Orders do not say whether a coupon was used."),
-            )
-        )
-    if not source.has("referrals"):
-        found.append((message("Rewards for referrals"), message("There is no table referrals.")))
-    if not source.has("surveys"):
-        found.append((message("Rewards for feedback"), message("There is no table surveys.")))
-    if not source.has("customers", "birth_date"):
-        found.append((message("Offers on birthdays"), message("Customers' days of birth are not recorded.")))
     return found

@@ -130,7 +130,7 @@ class IncentiveBias(Result):
         )
         whom = self._bounded(self.whom)
         second = message(
-            "Those who answered scored {gap} apart, but they are not the same people: by whom it makes answer the "
+            "The mean scores of those who answered differ by {gap}, but they are not the same people: by whom it makes answer the "
             "reward may have moved the mean score by anything from {low} to {high}. Do not compare scores collected "
             "with the reward with scores collected without it.",
             gap=self.gap.format(signed=True),

@@ -264,7 +264,7 @@ def _covariates(customers: pd.DataFrame, wanted: Sequence[str], before: Floats) 
     found = {}
     for name in wanted:
         if name == "before":
-            found[name] = before
+            found["margin before"] = before
             continue
         if not pd.api.types.is_numeric_dtype(customers[name]):
             raise ContractError(f"customers.{name} holds {customers[name].dtype}, not numbers: convert it")

@@ -119,8 +119,8 @@ class ReferralReward(Result):
 def referral_reward(
     customers: pd.DataFrame,
     referrals: pd.DataFrame,
-    transactions: pd.DataFrame | None = None,
     *,
+    transactions: pd.DataFrame | None = None,
     treated: str,
     control: str,
     start: dt.date | str,
