@@ -305,3 +305,44 @@ def test_spend_after_is_of_each_customers_own_window(source):
 def test_an_unknown_option_is_refused(source):
     with pytest.raises(lr.errors.ArgumentError, match="options names wish"):
         scorecard(source, as_of=DAY, options={"wish": 1})
+
+
+def newcomers():
+    """Customers who buy for 1 a day: some all along, some from the middle of the earlier window on."""
+    frames = [
+        pd.DataFrame({"customer_id": f"{kind}{i}", "day": np.arange(since, 300)})
+        for kind, since in (("old", 0), ("new", 150))
+        for i in range(10)
+    ]
+    lines = pd.concat(frames, ignore_index=True)
+    lines = lines.assign(
+        transacted_at=START + pd.to_timedelta(lines["day"], "D"),
+        amount=1.0,
+        transaction_id=[f"t{i}" for i in lines.index],
+        currency="EUR",
+    )
+    end = (START + pd.Timedelta(days=299)).date()
+    tables = {"transactions": lines.drop(columns="day")}
+    return lr.Dataset.from_frames("n", tables, description="Made up.", kind="simulated", as_of=end), end
+
+
+def test_newcomers_do_not_look_like_growth():
+    source, end = newcomers()
+    plain = scorecard(source, as_of=end, window=100, resamples=100)
+    assert plain.line("net_revenue_retention").estimate.value == pytest.approx(2000 / 1500)
+    fair = scorecard(source, as_of=end, window=100, resamples=100, established=True)
+    line = fair.line("net_revenue_retention")
+    assert (line.estimate.value, line.estimate.n) == (1.0, 10)
+    assert "first seen before" in line.denominator
+    assert fair.line("top_share").estimate.n == 20
+    lines = source.frame("transactions")
+    assert len(period_revenue(lines, window=100, as_of=end, established=True)) == 10
+
+
+def test_a_record_that_does_not_reach_back_names_no_established_customers():
+    source, end = newcomers()
+    card = scorecard(source, as_of=end, window=150, resamples=100, established=True)
+    for key in ("gross_revenue_retention", "net_revenue_retention", "top_share_later"):
+        assert card.line(key).estimate is None
+        assert "revenue of established customers needs 376 days" in card.line(key).reason
+    assert card.line("top_share").estimate is not None

@@ -25,9 +25,24 @@ __all__ = ["CONCENTRATION", "REVENUE", "top_influence"]
 TOP = 0.2
 
 
+def _compared(sheet: Sheet, day: int) -> pd.DataFrame:
+    """Return revenue of two windows of the customers of the earlier one."""
+    frame = sheet.revenue(day, established=sheet.established)
+    return frame[frame["before"] > 0]
+
+
+def _whom(sheet: Sheet) -> str:
+    days = f"{sheet.window:,}"
+    if sheet.established:
+        return message(
+            "customers with revenue in the {days} days before the last {days}, and first seen before those",
+            days=days,
+        )
+    return message("customers with revenue in the {days} days before the last {days}", days=days)
+
+
 def _revenue_kept(sheet: Sheet, day: int, *, net: bool) -> Found:
-    frame = sheet.revenue(day)
-    frame = frame[frame["before"] > 0]
+    frame = _compared(sheet, day)
     if ("revenue", day) not in sheet.kept:
         sheet.kept["revenue", day] = revenue_retention(
             frame, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level
@@ -36,7 +51,7 @@ def _revenue_kept(sheet: Sheet, day: int, *, net: bool) -> Found:
     before, after = (frame[c].to_numpy() for c in ("before", "after"))
     return Found(
         kept.net if net else kept.gross,
-        message("customers with revenue in the {days} days before the last {days}", days=f"{sheet.window:,}"),
+        _whom(sheet),
         ratio_influence(frame.index, after if net else np.minimum(before, after), before),
     )
 
@@ -62,14 +77,13 @@ def _top(sheet: Sheet, day: int) -> Found:
 
 
 def _top_later(sheet: Sheet, day: int) -> Found:
-    frame = sheet.revenue(day)
-    frame = frame[frame["before"] > 0]
+    frame = _compared(sheet, day)
     _, later = top_share(frame, share=TOP, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level)
     if later is None:
         raise DesignError(message("the customers of the window before brought nothing in the last"))
     return Found(
         later,
-        message("customers with revenue in the {days} days before the last {days}", days=f"{sheet.window:,}"),
+        _whom(sheet),
         top_influence(frame.index, frame["before"].to_numpy(), frame["after"].to_numpy(), TOP),
     )
 

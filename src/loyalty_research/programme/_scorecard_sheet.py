@@ -49,6 +49,7 @@ class Sheet:
         source: The dataset.
         record: Purchases up to the later day, or None where the data have no transactions.
         answers: Survey answers, or None.
+        established: Whether revenue is compared of customers alone who were there before both windows.
         options: Further arguments by name, which only some measures need.
         kept: What several measures of a day share, worked out once.
     """
@@ -63,6 +64,7 @@ class Sheet:
     seed: int
     resamples: int
     level: float
+    established: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     kept: dict[tuple[str, int], Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -83,13 +85,13 @@ class Sheet:
         found: PurchaseDays = self.kept["purchases", day]
         return found
 
-    def revenue(self, day: int) -> pd.DataFrame:
+    def revenue(self, day: int, *, established: bool = False) -> pd.DataFrame:
         """Return revenue by customer in the window before and in the one up to a day.
 
         Raises:
             DesignError: When it cannot be added up.
         """
-        return window_revenue(self.purchases(day), self.window)
+        return window_revenue(self.purchases(day), self.window, established=established)
 
     def spend_after(self, starts: pd.Series[int], days: int, until: int) -> pd.Series[float]:
         """Return what each of some customers spent in the days from a day of their own on.

@@ -13,7 +13,7 @@ from loyalty_research.errors import ArgumentError, ContractError, DesignError, a
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.programme._resampling import gini_draws, scheme, studentised_pivots, top_draws
-from loyalty_research.programme._windows import purchase_days
+from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.summaries._frames import need, positive_days
 
 if TYPE_CHECKING:
@@ -142,7 +142,11 @@ class RevenueConcentration(Result):
 
 
 def period_revenue(
-    transactions: Any, *, window: int = 365, as_of: dt.date | str | None = None
+    transactions: Any,
+    *,
+    window: int = 365,
+    as_of: dt.date | str | None = None,
+    established: bool = False,
 ) -> pd.DataFrame:
     """Return what each customer brought in the window up to the last day, and in the one before.
 
@@ -151,12 +155,15 @@ def period_revenue(
             anything that narwhals reads.
         window: Days of a window.
         as_of: Last day observed; by default the last day in the table.
+        established: Leave out customers first seen after the earlier window began. Somebody who came in its
+            middle brought half a window's revenue there, which beside a whole later window looks like growth.
 
     Returns:
         ``before`` and ``after`` of every customer with a purchase in either, indexed by ``customer_id``.
 
     Raises:
-        DesignError: When the record is shorter than two windows.
+        DesignError: When the record is shorter than two windows; or, with ``established``, does not reach
+            half a window further back, or nobody was there before.
 
     Examples:
         >>> lines = pd.DataFrame({
@@ -168,25 +175,36 @@ def period_revenue(
         {'before': [10.0, 20.0], 'after': [12.5, 0.0]}
     """
     window = positive_days(window, "window")
-    frame = window_revenue(purchase_days(transactions, as_of), window)
+    record = purchase_days(transactions, as_of)
+    frame = window_revenue(record, window, established=established)
     return frame[(frame["before"] > 0) | (frame["after"] > 0)]
 
 
-def window_revenue(record: PurchaseDays, window: int) -> pd.DataFrame:
+def window_revenue(record: PurchaseDays, window: int, *, established: bool = False) -> pd.DataFrame:
     """Return ``before`` and ``after`` as :func:`period_revenue` does, of every customer of a record.
 
     Raises:
-        DesignError: When the record is shorter than two windows.
+        DesignError: As :func:`period_revenue`.
     """
     record.need(2 * window, "revenue of two windows")
     middle = record.end - window
-    return pd.DataFrame(
+    frame = pd.DataFrame(
         {
             "before": record.revenue(middle - window, middle),
             "after": record.revenue(middle, record.end),
         },
         index=pd.Index(record.customers, name="customer_id"),
     )
+    if not established:
+        return frame
+    # a shorter reach would leave the few who came first to stand for all
+    record.need(5 * window // 2 + 1, "revenue of established customers")
+    there = record.first <= middle - window
+    if not there.any():
+        raise DesignError(
+            f"nobody was a customer before {date_of(middle - window + 1)}; take a shorter window"
+        )
+    return frame[there]
 
 
 def revenue_retention(

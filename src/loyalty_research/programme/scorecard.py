@@ -172,6 +172,7 @@ def scorecard(
     activity_window: int = 90,
     returns: ReturnOnInvestment | None = None,
     effort_direction: EffortDirection | None = None,
+    established: bool = False,
     options: Mapping[str, Any] | None = None,
     seed: int = 1,
     resamples: int = 500,
@@ -188,16 +189,24 @@ def scorecard(
         as_of: The day, that day included.
         compare_to: An earlier day to compare with.
         targets: Measure to target: at least that much, at most for the two shares of the top customers,
-            for costs and losses per customer, and for an effort scale on which lower is easier.
+            for costs and losses per customer, breakage and abandoned carts, and for an effort scale on
+            which lower is easier.
         window: Days of a window of retention, revenue and surveys.
         repeat_window: Days within which the second purchase must fall.
-        activity_window: Days within which a member must earn or burn.
+        activity_window: Days within which a member must earn or burn, and of silence after which a
+            customer counts as lost.
         returns: What :func:`return_on_investment` returned, since a dataset does not say which comparison
             is the programme's holdout.
         effort_direction: Which end of the effort scale is the easy one.
+        established: Compare revenue of customers alone who were first seen before the earlier window, since
+            whoever came in its middle seems to grow; the share of the top of the last window counts everybody.
         options: Further arguments by name, which only some measures need and say so in their reason:
             ``purposes`` gives each campaign, tier or reward that has a cost its ``"acquisition"`` or
-            ``"retention"``; ``organic_channels`` lists the acquisition channels that are not paid for.
+            ``"retention"``; ``organic_channels`` lists the acquisition channels that are not paid for;
+            ``redemption_days`` (the activity window) and ``breakage_months`` (12) say within which time
+            points are to be redeemed; ``cart_hours`` (24) when a cart is abandoned; ``wallet_days`` (the
+            window) which days category spend was asked for; ``attitude`` (``("nps", 9)``) and
+            ``behaviour_days`` (2) from where on a customer counts as loyal in attitude and in behaviour.
         seed: Seed of the bootstraps over customers.
         resamples: Resamples of the bootstraps.
         level: Confidence level.
@@ -214,7 +223,7 @@ def scorecard(
         >>> import loyalty_research as lr
         >>> source = lr.open_dataset("programme")
         >>> card = scorecard(source, as_of="2024-12-31", targets={"retention": 0.3}, resamples=100)
-        >>> card.line("retention").status, card.line("net_promoter_score").status
+        >>> card.line("retention").status, card.line("return_on_investment").status
         ('met', 'not measurable')
     """
     level = check_level(level)
@@ -237,6 +246,7 @@ def scorecard(
         seed=seed,
         resamples=resamples,
         level=level,
+        established=bool(established),
         options=_check_options(options),
     )
     # of the earlier day only the estimate and each customer's pull count, not the bootstrap
