@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -128,6 +129,11 @@ class Orders:
         """Day of the order, days since the first day."""
         return np.floor(self.moment).astype(np.int64)
 
+    @cached_property
+    def by_time(self) -> Ints:
+        """Positions of the orders in the order of time, as the table ``transactions`` numbers them."""
+        return np.argsort(self.moment, kind="stable")
+
     def between(self, start: float, stop: float) -> Bools:
         """Return whether each order lies in days [start, stop)."""
         return (self.moment >= start) & (self.moment < stop)
@@ -245,7 +251,7 @@ def transactions_table(population: Population, orders: Orders, **columns: Any) -
     """
     import pandas as pd
 
-    order = np.argsort(orders.moment, kind="stable")
+    order = orders.by_time
     customer = orders.customer[order]
     return pd.DataFrame(
         {

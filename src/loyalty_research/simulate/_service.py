@@ -14,7 +14,7 @@ from loyalty_research.simulate._truth import stream
 
 if TYPE_CHECKING:
     from loyalty_research.simulate._members import MemberTruth
-    from loyalty_research.simulate._population import Floats, Ints
+    from loyalty_research.simulate._population import Floats, Ints, Orders
     from loyalty_research.simulate._scheme import Shop
 
 __all__ = ["carts_table", "referrals_table", "tickets_table"]
@@ -98,13 +98,18 @@ def referrals_table(shop: Shop[Any], truth: MemberTruth, seed: int) -> tuple[pd.
     return table, {"referrals": len(table), "referred_customers": len(came)}
 
 
+def _numbers(orders: Orders) -> Ints:
+    """Return the number of each order in the table ``transactions``."""
+    number = np.empty(len(orders.customer), dtype=np.int64)
+    number[orders.by_time] = np.arange(1, len(number) + 1)
+    return number
+
+
 def carts_table(shop: Shop[Any], truth: MemberTruth, seed: int) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return carts of the last days by customers who were won on the web: ordered ones and others."""
     rng, people, orders = stream(seed, "carts"), shop.people, shop.course.orders
     since = float(shop.world.horizon - CART_DAYS)
     web = people.channel == CHANNELS.index("web")
-    number = np.empty(len(orders.customer), dtype=np.int64)
-    number[np.argsort(orders.moment, kind="stable")] = np.arange(1, len(number) + 1)
     bought = np.flatnonzero((orders.moment >= since + 1) & web[orders.customer])
     wait = (1 + np.floor(rng.exponential(1200.0, len(bought)))).astype("timedelta64[s]")
     ordered = moments(orders.moment[bought])
@@ -121,7 +126,9 @@ def carts_table(shop: Shop[Any], truth: MemberTruth, seed: int) -> tuple[pd.Data
     columns = {
         "customer_id": np.concatenate([orders.customer[bought], orders.customer[left]]),
         "ordered_at": np.concatenate([ordered, np.full(len(left), NEVER)]),
-        "transaction_id": np.concatenate([numbered("t", number[bought]).to_numpy(dtype=object), none]),
+        "transaction_id": np.concatenate(
+            [numbered("t", _numbers(orders)[bought]).to_numpy(dtype=object), none]
+        ),
         "amount": np.concatenate([orders.amount[bought], amount]),
     }
     customer = columns.pop("customer_id")[sequence]

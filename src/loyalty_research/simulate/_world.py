@@ -113,18 +113,13 @@ class World:
                 moments, at most ``1 + top``; by default the effect on the rate at all times.
         """
         gone, member, kept, gained = self._happens(joined, until, factor)
-        base, extra = self.labels or (np.zeros(len(kept), dtype=int), np.zeros(len(gained), dtype=int))
-        notes = (
-            np.column_stack([member[kept], base[kept]]),
-            np.column_stack([np.ones(int(gained.sum()), dtype=int), extra[gained]]),
-        )
-        orders, found = merge_orders(
-            (self.base.keep(kept), notes[0]),
-            (self.extra.keep(gained), notes[1]),
-        )
-        is_member = found[:, 0] == 1
+        notes = member[kept].astype(np.int64), np.ones(int(gained.sum()), dtype=np.int64)
+        if self.labels is not None:
+            notes = (notes[0] + 2 * self.labels[0][kept], notes[1] + 2 * self.labels[1][gained])
+        orders, found = merge_orders((self.base.keep(kept), notes[0]), (self.extra.keep(gained), notes[1]))
+        is_member = found % 2 == 1
         scale = np.where(is_member, 1 + self.effects.spend, 1.0)
-        label = None if self.labels is None else found[:, 1]
+        label = None if self.labels is None else found // 2
         orders = replace(orders, amount=cents(orders.amount * scale))
         return Course(orders=orders, gone=gone, member=is_member, label=label)
 
