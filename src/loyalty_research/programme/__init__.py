@@ -87,6 +87,7 @@ from loyalty_research.programme.membership import (
     ActiveMembership,
     active_membership_rate,
 )
+from loyalty_research.programme.offer_segments import OfferBySegment, offer_by_segment
 from loyalty_research.programme.offers import (
     CouponCannibalisation,
     OfferLift,
@@ -214,6 +215,7 @@ __all__ = [
     "MechanismCost",
     "MechanismStudy",
     "NetPromoterScore",
+    "OfferBySegment",
     "OfferDays",
     "OfferLift",
     "OrganicGrowth",
@@ -297,6 +299,7 @@ __all__ = [
     "messages_per_month",
     "named_numbers",
     "net_promoter_score",
+    "offer_by_segment",
     "offer_days",
     "offer_lift",
     "organic_growth",
