@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from loyalty_research.programme._scorecard_experience import EXPERIENCE, EXPERIENCE_OPTIONS
 from loyalty_research.programme._scorecard_growth import GROWTH, GROWTH_OPTIONS
 from loyalty_research.programme._scorecard_members import MEMBERS
 from loyalty_research.programme._scorecard_purchases import PURCHASES
@@ -21,9 +22,10 @@ MEASURES: Part = {
     **MEMBERS,
     **CONCENTRATION,
     **GROWTH,
+    **EXPERIENCE,
     **SURVEYS,
 }
 """Key to name, measure, and whether more of it is better, in the order of the card."""
 
-OPTIONS: tuple[str, ...] = (*GROWTH_OPTIONS,)
+OPTIONS: tuple[str, ...] = (*GROWTH_OPTIONS, *EXPERIENCE_OPTIONS)
 """Names that ``options`` of the scorecard may have: those the topics declare."""

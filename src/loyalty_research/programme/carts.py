@@ -234,8 +234,9 @@ def followed_carts(
     """Return the carts followed for the stated time, how many are too young, and the end.
 
     Returns:
-        ``customer_id``, ``opened_at``, ``ordered_at`` (null where not by the end), ``abandoned`` and, where
-        it is there, ``amount``; the number of carts opened too late; the first moment after the end.
+        ``row`` (position in the table), ``customer_id``, ``opened_at``, ``ordered_at`` (null where not by
+        the end), ``abandoned`` and, where it is there, ``amount``; the number of carts opened too late; the
+        first moment after the end.
 
     Raises:
         ArgumentError: On a wrong option.
@@ -246,6 +247,7 @@ def followed_carts(
         raise ArgumentError(f"within_hours is a number of hours above 0; got {within_hours!r}")
     name = "carts"
     frame = read_rows(carts, name, ("opened_at", "ordered_at"), ("customer_id", "amount"))
+    frame["row"] = np.arange(len(frame))
     if "customer_id" not in frame:
         frame["customer_id"] = None
     frame["opened_at"] = moments(frame, "opened_at", name)

@@ -15,7 +15,7 @@ from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, messages
 from loyalty_research.programme._by_customer import mean_estimate
 from loyalty_research.programme._survey_rows import SHARE_ITEMS, last_answers, read_answers
-from loyalty_research.programme._windows import date_of, purchase_days
+from loyalty_research.programme._windows import PurchaseDays, date_of, purchase_days
 from loyalty_research.programme.association import cramers_v
 from loyalty_research.stats.proportions import (
     difference_in_proportions,
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from numpy.typing import NDArray
-
-    from loyalty_research.programme._windows import PurchaseDays
 
     Array = NDArray[Any]
 
@@ -213,7 +211,7 @@ def emotional_and_functional_loyalty(
         if isinstance(cut, bool) or not math.isfinite(cut):
             raise ArgumentError(f"{name} must be a finite number; got {cut!r}")
     before, after, day = positive_days(before, "before"), positive_days(after, "after"), as_ordinal(on, "on")
-    record = purchase_days(transactions, as_of)
+    record = transactions if isinstance(transactions, PurchaseDays) else purchase_days(transactions, as_of)
     if day - before < record.begin - 1 and behaviour != "share of wallet":
         raise DesignError(
             message(

@@ -13,7 +13,7 @@ from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, messages, percent
 from loyalty_research.programme._by_customer import mean_estimate, share_of_sums
 from loyalty_research.programme._survey_rows import SHARE_ITEMS, read_answers
-from loyalty_research.programme._windows import purchase_days
+from loyalty_research.programme._windows import PurchaseDays, purchase_days
 from loyalty_research.programme.surveys import response_check
 from loyalty_research.summaries._frames import as_ordinal, positive_days
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.estimates import Estimate
-    from loyalty_research.programme._windows import PurchaseDays
 
     Array = NDArray[Any]
 
@@ -311,7 +310,7 @@ def _wallets(
     if low.any():
         rows = at_rows(sorted(spend.loc[low, "position"].tolist()))
         raise ContractError(f"surveys.value of category_spend is below 0 at {rows}; mend the answers")
-    record = purchase_days(transactions, as_of)
+    record = transactions if isinstance(transactions, PurchaseDays) else purchase_days(transactions, as_of)
     day = spend["day"].to_numpy(dtype=float)
     inside = (day - window >= record.begin - 1) & (day <= record.end)
     out["early"] = int((~inside).sum())
