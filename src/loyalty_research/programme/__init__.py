@@ -94,6 +94,7 @@ from loyalty_research.programme.offers import (
     coupon_cannibalisation,
     offer_lift,
 )
+from loyalty_research.programme.page_options import named_numbers, scorecard_options
 from loyalty_research.programme.personal_dates import PersonalDateOffer, personal_date_offer
 from loyalty_research.programme.promises import PromisesStudy, promises_study
 from loyalty_research.programme.redemption import RedemptionRate, redemption_rate
@@ -133,7 +134,7 @@ from loyalty_research.programme.scorecard import (
     ScorecardLine,
     scorecard,
 )
-from loyalty_research.programme.scorecard_page import ScorecardStudy, named_numbers, scorecard_study
+from loyalty_research.programme.scorecard_page import ScorecardStudy, scorecard_study
 from loyalty_research.programme.segment_outcomes import (
     SegmentLater,
     SegmentOutcomes,
@@ -335,6 +336,7 @@ __all__ = [
     "revenue_retention",
     "rfm_segments",
     "scorecard",
+    "scorecard_options",
     "scorecard_study",
     "segment_outcomes",
     "segment_overlap",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["because", "established_revenue", "holdout_units", "last_day", "pooled_retention"]
 
+_LEAD = re.compile(r"^(change )?not measurable because ", re.IGNORECASE)
 _LEAST = 5  # fewer customers are not shown
 
 
@@ -155,9 +157,7 @@ def because(reason: str) -> str:
     Examples:
         >>> because("Not measurable because the record is short.")
         'the record is short'
-        >>> because("not measurable because there are none")
+        >>> because("change not measurable because there are none")
         'there are none'
     """
-    lead = "not measurable because "
-    words = reason.strip().removesuffix(".")
-    return words[len(lead) :] if words.lower().startswith(lead) else words
+    return _LEAD.sub("", reason.strip()).removesuffix(".")

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from loyalty_research.programme.revenue import RevenueConcentration, RevenueRetention
     from loyalty_research.programme.scorecard import Scorecard
 
-__all__ = ["ScorecardStudy", "named_numbers", "scorecard_study"]
+__all__ = ["ScorecardStudy", "scorecard_study"]
 
 EPOCH = dt.date(2000, 1, 1)
 WINDOWS = (365, 180, 90, 30)
@@ -170,6 +170,21 @@ class ScorecardStudy:
                 row["status"] = line.status
             rows.append(row)
         return pd.DataFrame(rows, columns=["measure", "estimate", "denominator"] if not rows else None)
+
+    @property
+    def note(self) -> str | None:
+        """Why some measures have no change; None where all have one, or none is asked for."""
+        if self.card.compare_to is None:
+            return None
+        reasons: dict[str, list[str]] = {}
+        for line in self.card.lines:
+            if line.estimate is not None and line.change is None and line.reason:
+                reasons.setdefault(because(line.reason), []).append(line.measure)
+        said = [
+            message("{names}: {reason}", names=", ".join(names), reason=reason)
+            for reason, names in reasons.items()
+        ]
+        return message("Without a change: {said}.", said="; ".join(said)) if said else None
 
     def unmeasured(self) -> pd.DataFrame:
         """Return what is not measurable, and because of what; measures of one reason are one row."""
@@ -359,6 +374,7 @@ def scorecard_study(
     annual_discount_rates: Sequence[float] = (0.0, 0.1, 0.2),
     acquisition_cost: float | None = None,
     keeping_cost: float | None = None,
+    options: Mapping[str, Any] | None = None,
     seed: int = 0,
     level: float = 0.95,
 ) -> ScorecardStudy:
@@ -376,7 +392,9 @@ def scorecard_study(
         points: Rise in retention to price, a fraction.
         annual_discount_rates: Yearly rates for that price.
         acquisition_cost: What winning one customer costs; None where not known.
-        keeping_cost: What keeping one customer costs; None where not known.
+        keeping_cost: What keeping one customer costs; None where not known. Without the two, what the
+            scorecard measures of both is taken, where ``options`` declares what costs are for.
+        options: Further arguments by name of :func:`scorecard`, such as ``purposes`` of costs.
         seed: Seed of the bootstraps.
         level: Confidence level.
 
@@ -474,6 +492,9 @@ def scorecard_study(
         repeat_window=min(window, ACTIVITY),
         activity_window=min(window, ACTIVITY),
         returns=tried["returns"],
+        # a customer who came in the middle of the earlier window would pass for growth
+        established=newcomers is not None,
+        options=options,
         seed=seed,
         level=level,
     )
@@ -485,7 +506,7 @@ def scorecard_study(
         as_of=day,
         points=points,
         rates=tuple(float(r) for r in annual_discount_rates),
-        costs=costs,
+        costs=costs or _measured_costs(card),
         missing=tuple(missing),
         currency=source.currency,
     )
@@ -508,28 +529,11 @@ def _record(source: Dataset) -> PurchaseDays | None:
     return purchase_days(lines, source.as_of)
 
 
-def named_numbers(texts: Sequence[str]) -> dict[str, float]:
-    """Read pairs written as ``name=number``, in their order.
-
-    Raises:
-        ArgumentError: When a text is not of this form, or a name stands twice.
-
-    Examples:
-        >>> named_numbers(["retention=0.6", "net_promoter_score=20"])
-        {'retention': 0.6, 'net_promoter_score': 20.0}
-    """
-    found: dict[str, float] = {}
-    for text in texts:
-        name, _, value = text.partition("=")
-        try:
-            found[name.strip()] = float(value)
-        except ValueError as error:
-            raise ArgumentError(
-                f"write a name and a number, such as 'retention=0.6'; got {text!r}"
-            ) from error
-    if len(found) != len(texts):
-        raise ArgumentError(f"a name stands twice: {', '.join(texts)}")
-    return found
+def _measured_costs(card: Scorecard) -> tuple[float, float] | None:
+    """Return what winning and keeping a customer cost where the scorecard measures both."""
+    found = [card.line(key).estimate for key in ("acquisition_cost", "retention_cost")]
+    known = [e.value for e in found if e is not None and e.value > 0]
+    return (known[0], known[1]) if len(known) == 2 else None
 
 
 def _costs(winning: float | None, keeping: float | None) -> tuple[float, float] | None:

@@ -37,6 +37,7 @@ __all__ = ["SegmentStudy", "segment_study"]
 
 _SMALL = 6  # divisions of more segments are compared, not listed
 _CLAIM = 0.7
+_FAR = 1.25  # made per one expected, from which a forecast misleads
 _ORDER = ("loyal", "occasional", "lapsed", "one-time", "potential", "negative")
 
 
@@ -326,7 +327,10 @@ class SegmentStudy:
         if self.main is not None:
             parts += [self.main.outcomes, self.main.stability]
         found = [c for part in parts if part is not None for c in part.checks]
-        return tuple(dict.fromkeys([*(self.model or ()), *found]))
+        own = () if self.placed is None or self.main is None else (_calibration(self.main),)
+        every = dict.fromkeys([*(self.model or ()), *own, *found])
+        warned = {c.name for c in every if c.status != "passed"}
+        return tuple(c for c in every if c.status != "passed" or c.name not in warned)
 
     def pictures(self) -> Iterator[tuple[Axes, str, str]]:
         """Yield the picture of what segments did next, with alternative text and caption."""
@@ -375,6 +379,29 @@ def _rule_names() -> dict[str, str]:
         "negative": message("negative"),
         "walk-in": message("walk-in"),
     }
+
+
+def _calibration(one: Division) -> Check:
+    """Set what segments did beside what the model had expected of them."""
+    name = message("Purchases made per one expected")
+    known = {
+        segment: later.against_expected
+        for segment, later in sorted(one.outcomes.later.items(), key=_place)
+        if later.against_expected is not None
+    }
+    said = ", ".join(f"{segment} {_with_limits(ratio, digits=2)}" for segment, ratio in known.items())
+    if not known:
+        return Check(name, "not measurable", message("No segment can be shown, or nothing was bought."))
+    off = any(
+        not (1 / _FAR < ratio.value < _FAR) and not ratio.low <= 1 <= ratio.high for ratio in known.values()
+    )
+    if off:
+        return Check(
+            name,
+            "warning",
+            message("The model is far off in a segment; do not forecast by it there: {said}.", said=said),
+        )
+    return Check(name, "passed", message("No segment is off by more than a quarter: {said}.", said=said))
 
 
 def _place(one: tuple[str, SegmentLater]) -> int:
