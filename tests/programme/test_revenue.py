@@ -9,7 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import loyalty_research as lr
-from loyalty_research.programme import period_revenue, revenue_concentration, revenue_retention
+from loyalty_research.errors import ContractError
+from loyalty_research.programme import (
+    period_revenue,
+    revenue_concentration,
+    revenue_retention,
+    spend_by_age,
+)
 
 
 def test_gross_and_net_are_those_of_the_oracle(oracle):
@@ -155,3 +161,19 @@ def test_the_verdict_speaks_of_chance_only_where_the_top_lost_share():
     assert (
         "part of the first figure is chance" in revenue_concentration(drawn, seed=1, resamples=200).verdict()
     )
+
+
+def test_amounts_in_several_currencies_are_refused():
+    lines = pd.DataFrame(
+        {
+            "customer_id": ["a", "b", "a", "b"],
+            "transacted_date": pd.to_datetime(["2024-01-01", "2024-01-02", "2024-01-08", "2024-01-10"]),
+            "amount": 10.0,
+            "currency": ["EUR", "EUR", "USD", None],
+        }
+    )
+    with pytest.raises(ContractError, match=r"EUR and USD: 1 row \(at position 2\) not in EUR"):
+        period_revenue(lines, window=5)
+    with pytest.raises(ContractError, match="EUR and USD"):
+        spend_by_age(lines, window=2)
+    assert len(period_revenue(lines.assign(currency="EUR"), window=5)) == 2

@@ -346,3 +346,30 @@ def test_a_record_that_does_not_reach_back_names_no_established_customers():
         assert card.line(key).estimate is None
         assert "revenue of established customers needs 376 days" in card.line(key).reason
     assert card.line("top_share").estimate is not None
+
+
+def test_a_day_that_is_not_observed_is_refused(source):
+    with pytest.raises(lr.ArgumentError, match="lies after 2023-12-26, the last day"):
+        scorecard(source, as_of=DAY + dt.timedelta(days=1))
+    with pytest.raises(lr.ArgumentError, match="got DataFrame"):
+        scorecard(source.frame("transactions"), as_of=DAY)
+    with pytest.raises(lr.ArgumentError, match="resamples must be"):
+        scorecard(source, as_of=DAY, resamples=3)
+
+
+@pytest.mark.parametrize("change_to", [{"customer_id": None}, {"amount": -1.0}])
+def test_purchases_of_nobody_are_not_measurable(source, change_to):
+    tables = {
+        "transactions": source.frame("transactions").assign(**change_to),
+        "surveys": source.frame("surveys"),
+    }
+    bare = lr.Dataset.from_frames("b", tables, description="Made up.", kind="user", as_of=DAY)
+    card = scorecard(bare, as_of=DAY, window=90)
+    assert "no purchase of an identified customer" in card.line("retention").reason
+    assert card.line("satisfaction").estimate is not None
+
+
+def test_the_top_share_needs_one_window_only(source):
+    card = scorecard(source, as_of=DAY, window=300, resamples=100)
+    assert card.line("top_share").estimate is not None
+    assert "needs 600 days" in card.line("top_share_later").reason

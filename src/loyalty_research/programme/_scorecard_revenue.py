@@ -65,8 +65,10 @@ def _net(sheet: Sheet, day: int) -> Found:
 
 
 def _top(sheet: Sheet, day: int) -> Found:
-    frame = sheet.revenue(day)
-    spent = frame.loc[frame["after"] > 0, ["after"]].set_axis(["before"], axis=1)
+    record = sheet.purchases(day)
+    record.need(sheet.window, "revenue of a window")
+    revenue = record.revenue(day - sheet.window, day)
+    spent = pd.DataFrame({"before": revenue}, index=record.customers)[revenue > 0]
     found, _ = top_share(spent, share=TOP, seed=sheet.seed, resamples=sheet.resamples, level=sheet.level)
     values = spent["before"].to_numpy()
     return Found(

@@ -75,7 +75,11 @@ class Sheet:
             DesignError: When there is none.
         """
         if self.record is None:
-            raise DesignError(message("the data have no transactions with customer_id and amount"))
+            raise DesignError(
+                message("the data have no transactions with customer_id and amount")
+                if not self.source.has("transactions", "customer_id", "amount")
+                else message("the transactions hold no purchase of an identified customer")
+            )
         if day < self.record.begin:
             raise DesignError(
                 message("transactions begin only on {date}", date=date_of(self.record.begin).isoformat())

@@ -16,9 +16,9 @@ import narwhals as nw
 import numpy as np
 import pandas as pd
 
-from loyalty_research.errors import ArgumentError, DesignError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows
 from loyalty_research.estimates import Estimate
-from loyalty_research.summaries._frames import as_ordinal, collect, read_lines, to_dates
+from loyalty_research.summaries._frames import as_lazy, as_ordinal, collect, read_lines, to_dates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-__all__ = ["PurchaseDays", "change", "purchase_days", "ratio_influence"]
+__all__ = ["PurchaseDays", "change", "one_currency", "purchase_days", "ratio_influence"]
 
 NEVER = np.iinfo(np.int32).max
 _BITS = 24  # of a number, for days since the first purchase
@@ -229,6 +229,36 @@ def purchase_days(transactions: Any, as_of: dt.date | str | None) -> PurchaseDay
     )
     record = PurchaseDays(_hold(narrow), pd.Index(people["customer_id"]), first, begin=begin, end=end)
     return record.until(end) if first[-1] > end else record
+
+
+def one_currency(transactions: Any) -> None:
+    """Refuse amounts in several currencies, which cannot be added up.
+
+    Args:
+        transactions: Anything that narwhals reads; without a column ``currency`` there is one.
+
+    Raises:
+        ContractError: When there is more than one, with the first rows that differ from the first.
+
+    Examples:
+        >>> one_currency(pd.DataFrame({"currency": ["EUR", "EUR", "USD"]}))
+        Traceback (most recent call last):
+            ...
+        loyalty_research.errors.ContractError: transactions holds amounts in EUR and USD: 1 row (at position 2) not in ...
+    """
+    lazy = as_lazy(transactions, "transactions")
+    if "currency" not in lazy.collect_schema():
+        return
+    codes = collect(lazy.select("currency").unique())["currency"].dropna().astype(str)
+    if len(codes) < 2:
+        return
+    every = collect(lazy.select("currency"))["currency"]
+    main = every.dropna().iloc[0]
+    rows = np.flatnonzero((every != main) & every.notna())
+    raise ContractError(
+        f"transactions holds amounts in {' and '.join(sorted(codes))}: {at_rows(rows.tolist())} not in {main}; "
+        "convert them to one currency, or split the table"
+    )
 
 
 def _hold(frame: nw.LazyFrame[Any]) -> nw.LazyFrame[Any]:

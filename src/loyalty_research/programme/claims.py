@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, percent
-from loyalty_research.programme._windows import purchase_days
+from loyalty_research.programme._windows import one_currency, purchase_days
 from loyalty_research.summaries._frames import positive_days
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def spend_by_age(
 
     Raises:
         ArgumentError: On a wrong option.
-        ContractError: When a column or a row is wrong.
+        ContractError: When a column or a row is wrong, or amounts are in several currencies.
         DesignError: When fewer than five customers were followed for both windows, or came back.
 
     Examples:
@@ -130,6 +130,7 @@ def spend_by_age(
     """
     level = check_level(level)
     window = positive_days(window, "window")
+    one_currency(transactions)
     return spend_of_record(purchase_days(transactions, as_of), window, level)[0]
 
 

@@ -13,7 +13,7 @@ from loyalty_research.errors import ArgumentError, ContractError, DesignError, a
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.programme._resampling import gini_draws, scheme, studentised_pivots, top_draws
-from loyalty_research.programme._windows import date_of, purchase_days
+from loyalty_research.programme._windows import date_of, one_currency, purchase_days
 from loyalty_research.summaries._frames import need, positive_days
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "RevenueConcentration",
     "RevenueRetention",
+    "check_resamples",
     "period_revenue",
     "revenue_concentration",
     "revenue_retention",
@@ -162,6 +163,7 @@ def period_revenue(
         ``before`` and ``after`` of every customer with a purchase in either, indexed by ``customer_id``.
 
     Raises:
+        ContractError: When a column or a row is wrong, or amounts are in several currencies.
         DesignError: When the record is shorter than two windows; or, with ``established``, does not reach
             half a window further back, or nobody was there before.
 
@@ -175,6 +177,7 @@ def period_revenue(
         {'before': [10.0, 20.0], 'after': [12.5, 0.0]}
     """
     window = positive_days(window, "window")
+    one_currency(transactions)
     record = purchase_days(transactions, as_of)
     frame = window_revenue(record, window, established=established)
     return frame[(frame["before"] > 0) | (frame["after"] > 0)]
@@ -242,7 +245,7 @@ def revenue_retention(
         Davison and Hinkley (1997), Bootstrap Methods and their Application, section 5.2, studentised limits.
     """
     level = check_level(level)
-    resamples = _resamples(resamples)
+    resamples = check_resamples(resamples)
     before, after = _cents(revenue, "before"), _cents(revenue, "after")
     had = before > 0
     if had.sum() < 2:
@@ -318,7 +321,7 @@ def revenue_concentration(
         Davison and Hinkley (1997), section 5.3, percentile limits.
     """
     level = check_level(level)
-    resamples = _resamples(resamples)
+    resamples = check_resamples(resamples)
     if not 0 < share < 1:
         raise ArgumentError(f"share must lie strictly between 0 and 1, such as 0.2; got {share!r}")
     frame = (
@@ -462,7 +465,8 @@ def _cents(frame: pd.DataFrame, column: str) -> NDArray[np.int64]:
     return scaled.astype(np.int64)
 
 
-def _resamples(resamples: int) -> int:
+def check_resamples(resamples: int) -> int:
+    """Return a number of resamples, or raise ArgumentError."""
     if isinstance(resamples, bool) or resamples != int(resamples) or resamples < 100:
         raise ArgumentError(f"resamples must be a whole number of at least 100; got {resamples!r}")
     return int(resamples)

@@ -13,7 +13,8 @@ from loyalty_research.programme._scorecard_measures import MEASURES, OPTIONS
 from loyalty_research.programme._scorecard_sheet import Sheet
 from loyalty_research.programme._scorecard_surveys import survey_answers
 from loyalty_research.programme._windows import change, date_of, purchase_days
-from loyalty_research.summaries._frames import as_ordinal, positive_days
+from loyalty_research.programme.revenue import check_resamples
+from loyalty_research.summaries._frames import as_ordinal, collect, positive_days
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.data import Dataset
     from loyalty_research.programme._scorecard_sheet import Found
+    from loyalty_research.programme._windows import PurchaseDays
     from loyalty_research.programme.returns import ReturnOnInvestment
     from loyalty_research.programme.surveys import EffortDirection
 
@@ -216,7 +218,7 @@ def scorecard(
         interval, target, status and reason.
 
     Raises:
-        ArgumentError: On a wrong option, such as a target for no measure.
+        ArgumentError: On a wrong option, such as a target for no measure or a day that is not observed.
         ContractError: When rows break the contract, such as answers off their scale.
 
     Examples:
@@ -227,17 +229,15 @@ def scorecard(
         ('met', 'not measurable')
     """
     level = check_level(level)
-    day = as_ordinal(as_of, "as_of")
+    resamples = check_resamples(resamples)
+    day = _check_day(dataset, as_of)
     then = None if compare_to is None else as_ordinal(compare_to, "compare_to")
     if then is not None and then >= day:
         raise ArgumentError(f"compare_to must be before as_of; got {date_of(then)} and {date_of(day)}")
     wanted = _check_targets(targets)
-    record = None
-    if dataset.has("transactions", "customer_id", "amount"):
-        record = purchase_days(dataset.tables["transactions"], date_of(day))
     sheet = Sheet(
         dataset,
-        record=record,
+        record=_purchases(dataset, day),
         answers=survey_answers(dataset),
         window=positive_days(window, "window"),
         repeat_window=positive_days(repeat_window, "repeat_window"),
@@ -259,6 +259,33 @@ def scorecard(
         compare_to=None if then is None else date_of(then),
         level=level,
     )
+
+
+def _check_day(dataset: Dataset, as_of: dt.date | str) -> int:
+    """Return the day number of a day that the dataset observes."""
+    if not hasattr(dataset, "tables"):
+        raise ArgumentError(
+            f"dataset must be what open_dataset returned; got {type(dataset).__name__}: make one of frames with "
+            "Dataset.from_frames"
+        )
+    day = as_ordinal(as_of, "as_of")
+    if dataset.as_of is not None and day > dataset.as_of.toordinal():
+        # refuses a day after a declared end; where none is declared, the day declares it
+        dataset.viewed(date_of(day))
+    return day
+
+
+def _purchases(dataset: Dataset, day: int) -> PurchaseDays | None:
+    """Return the purchases up to a day, or None where no customer made one."""
+    import narwhals as nw
+
+    if not dataset.has("transactions", "customer_id", "amount"):
+        return None
+    lines = dataset.tables["transactions"]
+    sale = ~nw.col("customer_id").is_null() & (nw.col("amount") >= 0)
+    if not len(collect(lines.filter(sale).select("customer_id").head(1))):
+        return None
+    return purchase_days(lines, date_of(day))
 
 
 def _check_targets(targets: Mapping[str, float] | None) -> dict[str, float]:
