@@ -310,3 +310,17 @@ def test_an_experiment_that_is_not_there_is_refused():
     sent, orders, lots = lottery(effect=6.0, n=40)
     with pytest.raises(ContractError, match="spring"):
         campaign_study(shop(sent, orders, assignments=lots), experiment="autumn")
+
+
+def test_lots_of_whole_shops_are_compared_by_shops():
+    sent, orders, lots = lottery(effect=6.0, n=2000)
+    # shops of 20 customers, drawn as a whole: the order of customers alternates between the arms
+    place = np.arange(2000)
+    shop_of = np.where(place % 2 == 0, place // 40, 1000 + place // 40)
+    by_shop = campaign_study(shop(sent, orders, assignments=lots.assign(cluster_id=shop_of.astype(str))))
+    one_by_one = campaign_study(shop(sent, orders, assignments=lots))
+    assert by_shop.offer.net.method.endswith("clusters")
+    assert by_shop.offer.net.value == pytest.approx(one_by_one.offer.net.value, rel=0.05)
+    assert by_shop.lift.margin_trend.method == "least squares, clusters left out one by one"
+    assert any(c.name == "Clusters" and "50 clusters were offered" in c.detail for c in by_shop.checks)
+    assert any("50 offered and 50 held out" in c.detail for c in by_shop.checks)

@@ -1,9 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
-from loyalty_research.programme.contact_dose import contact_dose_response, robust_slope
+from loyalty_research.programme.contact_dose import clustered_slope, contact_dose_response, robust_slope
 
 WINDOW = {"start": "2024-05-01", "end": "2024-06-01"}
 
@@ -151,3 +152,66 @@ def test_few_who_opt_out_are_not_named():
     rates = frame[(frame["metric"] == "opted out")]
     assert rates["estimate"].isna().sum() == 1
     assert (rates["reason"] == "Fewer than five are counted.").sum() == 1
+
+
+def test_the_cluster_jackknife_leaves_each_cluster_out():
+    rng = np.random.default_rng(15)
+    clusters = rng.permutation(np.repeat(np.arange(9), 8))
+    dose = (clusters % 3).astype(float)
+    outcome = dose + rng.normal(size=9)[clusters] + rng.normal(size=72)
+    found = clustered_slope(dose, outcome, clusters, level=0.95)
+    assert found.value == pytest.approx(np.polyfit(dose, outcome, 1)[0])
+    out = [np.polyfit(dose[clusters != g], outcome[clusters != g], 1)[0] for g in range(9)]
+    error = np.sqrt(8 / 9 * np.sum((np.array(out) - found.value) ** 2))
+    assert found.high - found.value == pytest.approx(stats.t.ppf(0.975, 8) * error)
+    with pytest.raises(DesignError, match="without one of the clusters"):
+        clustered_slope((clusters == 0).astype(float), outcome, clusters, level=0.95)
+
+
+def stores(seed, *, per_dose=6, size=20):
+    """Whole shops are drawn to 0, 1 or 2 messages; customers of one shop are alike."""
+    rng = np.random.default_rng(seed)
+    shops = 3 * per_dose
+    shop = np.repeat(np.arange(shops), size)
+    dose = rng.permutation(np.repeat(np.arange(3), per_dose))[shop]
+    ids = np.array([f"c{i}" for i in range(len(shop))])
+    amount = 50 + 4.0 * dose + rng.normal(0, 6, shops)[shop] + rng.normal(0, 8, len(shop))
+    sent = pd.DataFrame({"customer_id": np.repeat(ids, dose), "event": "sent"})
+    gone = pd.DataFrame({"customer_id": ids[rng.random(len(ids)) < 0.1 + 0.05 * dose], "event": "opt_out"})
+    contacts = pd.concat([sent, gone]).assign(sent_at=pd.Timestamp("2024-05-05"))
+    orders = pd.DataFrame({"customer_id": ids, "amount": amount, "transacted_at": pd.Timestamp("2024-05-06")})
+    return contacts, pd.DataFrame({"customer_id": ids, "dose": dose, "shop": shop}), orders
+
+
+def store_coverage(replicates, cluster):
+    hits = np.zeros(2)
+    for seed in range(replicates):
+        found = contact_dose_response(*stores(seed), assigned="dose", cluster=cluster, margin=0.5, **WINDOW)
+        hits += [
+            found.margin_trend.low <= 2.0 <= found.margin_trend.high,
+            found.opt_out_trend.low <= 0.05 <= found.opt_out_trend.high,
+        ]
+    return hits / replicates
+
+
+def test_doses_drawn_by_shop_are_judged_by_shops():
+    assert min(store_coverage(60, "shop")) > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 60)
+    assert store_coverage(60, None)[0] < 0.85
+    contacts, customers, orders = stores(1)
+    found = contact_dose_response(
+        contacts, customers, orders, assigned="dose", cluster="shop", margin=0.5, **WINDOW
+    )
+    assert {row.method for row in found.by_dose["margin"]} == {"t, clusters"}
+    mixed = customers.assign(shop=np.arange(len(customers)) // 40)
+    with pytest.raises(DesignError, match="several doses"):
+        contact_dose_response(contacts, mixed, orders, assigned="dose", cluster="shop", margin=0.5, **WINDOW)
+    with pytest.raises(ArgumentError, match="name the column of the lots"):
+        contact_dose_response(contacts, customers, orders, cluster="shop", margin=0.5, **WINDOW)
+
+
+@pytest.mark.slow
+def test_doses_drawn_by_shop_cover():
+    # the cluster jackknife is meant to err on the wide side
+    found = store_coverage(2000, "shop")
+    assert min(found) > 0.95 - 3 * np.sqrt(0.05 * 0.95 / 2000)
+    assert max(found) < 0.98

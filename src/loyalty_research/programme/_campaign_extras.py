@@ -79,12 +79,14 @@ class Lots:
         start: When the lots were drawn, naive UTC.
         days: Days after it that count.
         sound: Whether no gate of the draw failed.
+        clustered: Whether whole clusters were drawn.
     """
 
     frame: pd.DataFrame
     start: pd.Timestamp
     days: int
     sound: bool
+    clustered: bool
 
 
 @dataclass(frozen=True)
@@ -375,6 +377,10 @@ def _no_coupons(lots: Lots | None, coupons: set[str]) -> str:
         return message(
             "Who redeems a coupon chose to; without a group drawn by lot that got none, sales that would have come "
             "anyway cannot be told from new ones."
+        )
+    if lots.clustered:
+        return message(
+            "Lots were drawn for whole clusters; how sure this share is cannot be said from customers."
         )
     if not lots.sound:
         return message("The groups that were drawn are not alike, so no effect of coupons is shown.")

@@ -418,6 +418,7 @@ def _lift(
         start=start,
         end=start + pd.Timedelta(days=asked.lift_days),
         assigned="drawn",
+        cluster=_cluster(drawn),
         margin=asked.margin,
         currency=source.currency,
         level=asked.level,
@@ -443,12 +444,20 @@ def _lift(
         as_of=end,
         margin=asked.margin,
         ratio=_planned(drawn, treated),
+        cluster=_cluster(drawn),
         # what somebody spent before tells much of what is spent after, and was there before the lots
         covariates=["before"] if _varied_before(orders, drawn, start, before) else [],
         currency=source.currency,
         level=asked.level,
     )
-    return found, offer, before, Lots(shown, start, asked.lift_days, not offer.failed_gates)
+    return (
+        found,
+        offer,
+        before,
+        Lots(
+            shown, start, asked.lift_days, sound=not offer.failed_gates, clustered=_cluster(drawn) is not None
+        ),
+    )
 
 
 def _varied_before(orders: pd.DataFrame, drawn: pd.DataFrame, start: pd.Timestamp, days: int) -> bool:
@@ -492,11 +501,20 @@ def _unfit(drawn: pd.DataFrame) -> str:
         odds = drawn.groupby("arm")["assignment_probability"].nunique(dropna=False)
         if (odds > 1).any():
             return message("Chances of being drawn differed between customers, which needs weights.")
-    if "cluster_id" in drawn.columns and drawn["cluster_id"].notna().all():
-        sizes = drawn.groupby("cluster_id")["arm"].agg(["nunique", "size"])
-        if (sizes["nunique"] == 1).all() and (sizes["size"] > 1).any():
-            return message("Lots were drawn for whole clusters, which this page does not compare.")
+    cluster = _cluster(drawn)
+    if cluster is not None:
+        sides = drawn.drop_duplicates([cluster, "arm"])["arm"].value_counts()
+        if int(sides.min()) < 2:
+            return message("Lots were drawn for whole clusters, and a group has one cluster only.")
     return ""
+
+
+def _cluster(drawn: pd.DataFrame) -> str | None:
+    """Return the column of what was drawn as a whole, or None where customers were drawn one by one."""
+    if "cluster_id" not in drawn.columns or drawn["cluster_id"].isna().any():
+        return None
+    sizes = drawn.groupby("cluster_id")["arm"].agg(["nunique", "size"])
+    return "cluster_id" if (sizes["nunique"] == 1).all() and (sizes["size"] > 1).any() else None
 
 
 def _too_short(start: pd.Timestamp, end: pd.Timestamp, days: int) -> str:

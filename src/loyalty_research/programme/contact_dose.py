@@ -17,12 +17,14 @@ from loyalty_research.programme._contact_rows import (
     SMALLEST,
     as_moment,
     check_consent,
+    clustered_proportion,
     gate_consent,
     not_measurable,
     read_contacts,
     refuse,
     shielded,
 )
+from loyalty_research.stats.arm_contrasts import means_of_rows
 from loyalty_research.stats.contrasts import contrast_of_proportions, trend_weights
 from loyalty_research.stats.proportions import proportion
 
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ContactDoseResponse",
+    "clustered_slope",
     "contact_dose_response",
     "margins",
     "mean_estimate",
@@ -95,6 +98,57 @@ def robust_slope(dose: Floats, outcome: Floats, *, level: float, unit: str | Non
     half = float(stats.t.isf((1 - level) / 2, len(dose) - 2)) * error
     p = float(2 * stats.t.sf(abs(slope) / error, len(dose) - 2)) if error > 0 else None
     return Estimate(slope, slope - half, slope + half, level, "least squares, HC3", len(dose), unit, p)
+
+
+def clustered_slope(
+    dose: Floats, outcome: Floats, clusters: NDArray[np.int64], *, level: float, unit: str | None = None
+) -> Estimate:
+    """Return the least-squares slope where whole clusters were given one dose, by leaving each out.
+
+    Args:
+        dose: Number of contacts per customer, shape ``(n,)``.
+        outcome: Outcome per customer, shape ``(n,)``.
+        clusters: Cluster of each customer as a code from 0.
+        level: Coverage aimed at.
+        unit: Unit of the outcome.
+
+    Returns:
+        Slope per contact with the cluster jackknife's error and t of one less than the clusters.
+
+    Raises:
+        DesignError: When all doses are equal, or without one of the clusters they are.
+
+    Examples:
+        >>> clusters = np.repeat(np.arange(6), 2)
+        >>> dose = np.repeat([0.0, 0, 0, 1, 1, 1], 2)
+        >>> found = clustered_slope(dose, 3 * dose + np.tile([0.0, 1], 6), clusters, level=0.95)
+        >>> round(found.value, 6), found.method
+        (3.0, 'least squares, clusters left out one by one')
+
+    References:
+        MacKinnon, Nielsen and Webb (2023), Journal of Econometrics 232, 272-299, CV3.
+    """
+    x, y = dose - dose.mean(), outcome - outcome.mean()
+    columns = (np.ones(len(x)), x, y, x * x, x * y)
+    groups = int(clusters.max()) + 1
+    sums = np.stack([np.bincount(clusters, weights=c, minlength=groups) for c in columns])
+    total = sums.sum(axis=1)[:, None]
+
+    def slope(n: Floats, sx: Floats, sy: Floats, sxx: Floats, sxy: Floats) -> Floats:
+        spread = sxx - sx**2 / n
+        if not (spread > 1e-9 * max(float(total[3, 0]), 1e-300)).all():
+            raise DesignError("without one of the clusters all doses are equal, so no trend can be judged")
+        return np.asarray((sxy - sx * sy / n) / spread)
+
+    if groups < 3:
+        raise DesignError("a trend over clusters needs at least three of them")
+    value = float(slope(*total)[0])
+    left_out = slope(*(total - sums))
+    error = math.sqrt(float((groups - 1) / groups * ((left_out - value) ** 2).sum()))
+    half = float(stats.t.isf((1 - level) / 2, groups - 1)) * error
+    method = "least squares, clusters left out one by one"
+    p = float(2 * stats.t.sf(abs(value) / error, groups - 1)) if error > 0 else None
+    return Estimate(value, value - half, value + half, level, method, len(dose), unit, p)
 
 
 def margins(transactions: pd.DataFrame, margin: float | None) -> pd.DataFrame:
@@ -227,6 +281,7 @@ def contact_dose_response(
     assigned: str | None = None,
     margin: float | None = None,
     doses: Mapping[str, float] | None = None,
+    cluster: str | None = None,
     top: int | None = None,
     without_consent: Consent = "error",
     currency: str | None = None,
@@ -250,6 +305,7 @@ def contact_dose_response(
         margin: Share of the amount that is margin, a fraction.
         doses: Arm to its number of contacts, such as ``{"none": 0, "monthly": 1, "weekly": 4}``, where
             ``assigned`` names a column of arms, as a table of assignments has.
+        cluster: Column of ``customers`` with what was given one number as a whole, such as the shop.
         top: Doses from this on are taken together as this many.
         without_consent: ``"error"`` refuses messages sent without consent, ``"leave-out"`` drops them with
             all they led to, ``"count"`` keeps them; the last two count them in a check.
@@ -259,7 +315,7 @@ def contact_dose_response(
     Raises:
         ArgumentError: When an option is outside its range.
         ContractError: When a column is missing or a row is bad.
-        DesignError: When all customers have one dose.
+        DesignError: When all customers have one dose, or a cluster has several.
 
     Examples:
         >>> customers = pd.DataFrame({"customer_id": list("abcdefghijkl"), "dose": [0, 1, 2] * 4})
@@ -273,7 +329,8 @@ def contact_dose_response(
         2.5
 
     References:
-        MacKinnon and White (1985), HC3; Zou, Huang and Zhang (2009) for the trend of shares.
+        MacKinnon and White (1985), HC3; Zou, Huang and Zhang (2009) for the trend of shares; MacKinnon,
+        Nielsen and Webb (2023) for clusters.
     """
     check_level(level)
     first, last = as_moment(start, "start"), as_moment(end, "end")
@@ -294,12 +351,17 @@ def contact_dose_response(
     gain = window_sums(margins(transactions, margin), people, first, last)
     recorded = bool((rows["event"] == "opt_out").any())
     left = people.isin(rows.loc[rows["event"] == "opt_out", "customer_id"])
-    trend = robust_slope(dose, gain, level=level, unit=currency)
+    groups = _clusters(customers, cluster, dose, assigned)
+    trend = (
+        robust_slope(dose, gain, level=level, unit=currency)
+        if groups is None
+        else clustered_slope(dose, gain, groups, level=level, unit=currency)
+    )
     return ContactDoseResponse(
         randomised=assigned is not None,
-        by_dose=_by_dose(dose, gain, left if recorded else None, level, currency),
+        by_dose=_by_dose(dose, gain, left if recorded else None, groups, level, currency),
         margin_trend=trend,
-        opt_out_trend=_share_trend(dose, left, level) if recorded else None,
+        opt_out_trend=_share_trend(dose, left, groups, level) if recorded else None,
         checks=(*_checks(assigned, dose, received, recorded=recorded, top=top), consent),
     )
 
@@ -341,8 +403,53 @@ def _people(customers: pd.DataFrame, assigned: str | None) -> pd.Index:
     return people
 
 
+def _clusters(
+    customers: pd.DataFrame, cluster: str | None, dose: Floats, assigned: str | None
+) -> NDArray[np.int64] | None:
+    """Return the cluster of each customer as a code from 0."""
+    if cluster is None:
+        return None
+    if assigned is None:
+        raise ArgumentError(
+            "cluster= says what was drawn as a whole, so name the column of the lots in assigned="
+        )
+    if cluster not in customers.columns:
+        raise ContractError(f"customers lacks the column {cluster}, the unit that was assigned as a whole")
+    refuse(
+        customers[cluster].isna().to_numpy(), f"customers.{cluster} is null", "name each customer's cluster"
+    )
+    codes = pd.factorize(customers[cluster])[0]
+    doses = pd.Series(dose).groupby(codes).agg(["min", "max"])
+    several = int((doses["min"] < doses["max"]).sum())
+    if several:
+        raise DesignError(
+            f"{several} clusters of customers.{cluster} hold several doses, so they were not assigned as a whole: leave "
+            "cluster= out, or mend the lots"
+        )
+    return np.asarray(codes, dtype=np.int64)
+
+
+def _mean(values: Floats, clusters: NDArray[np.int64] | None, level: float, unit: str | None) -> Estimate:
+    """Return a mean, of clusters where those were assigned."""
+    if clusters is None:
+        return mean_estimate(values, level=level, unit=unit)
+    codes = np.asarray(np.unique(clusters, return_inverse=True)[1], dtype=np.int64)
+    if codes.max() < 1:
+        value = float(values.mean())
+        return Estimate(value, math.nan, math.nan, level, "t, clusters", len(values), unit)
+    found = means_of_rows(values[:, None], codes)
+    value, (covariance, dof) = float(found.mean[0]), found.pieces[0]
+    half = float(stats.t.isf((1 - level) / 2, dof)) * math.sqrt(float(covariance[0, 0]))
+    return Estimate(value, value - half, value + half, level, "t, clusters", len(values), unit)
+
+
 def _by_dose(
-    dose: Floats, gain: Floats, left: NDArray[np.bool_] | None, level: float, currency: str | None
+    dose: Floats,
+    gain: Floats,
+    left: NDArray[np.bool_] | None,
+    groups: NDArray[np.int64] | None,
+    level: float,
+    currency: str | None,
 ) -> pd.DataFrame:
     lines = []
     for value in np.unique(dose):
@@ -353,18 +460,26 @@ def _by_dose(
             {
                 "dose": float(value),
                 "customers": n if shown else None,
-                "margin": mean_estimate(gain[here], level=level, unit=currency) if shown else None,
+                "margin": _mean(gain[here], None if groups is None else groups[here], level, currency)
+                if shown
+                else None,
                 "opt_out": None
                 if not shown
                 else not_measurable(level=level)
                 if left is None
-                else proportion(int(left[here].sum()), n, level=level),
+                else proportion(int(left[here].sum()), n, level=level)
+                if groups is None
+                else clustered_proportion(left[here].astype(float), groups[here], level=level),
             }
         )
     return pd.DataFrame(lines)
 
 
-def _share_trend(dose: Floats, left: NDArray[np.bool_], level: float) -> Estimate:
+def _share_trend(
+    dose: Floats, left: NDArray[np.bool_], groups: NDArray[np.int64] | None, level: float
+) -> Estimate:
+    if groups is not None:
+        return clustered_slope(dose, left.astype(float), groups, level=level, unit="fraction")
     values, codes = np.unique(dose, return_inverse=True)
     sizes = np.bincount(codes)
     hits = np.bincount(codes, weights=left).astype(int)
