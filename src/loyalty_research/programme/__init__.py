@@ -63,6 +63,7 @@ from loyalty_research.programme.gratitude import (
 )
 from loyalty_research.programme.growth import OrganicGrowth, organic_growth
 from loyalty_research.programme.incentives import IncentiveBias, incentive_bias
+from loyalty_research.programme.interrupted_series import InterruptedSeries, interrupted_time_series
 from loyalty_research.programme.ledger import PointsLedger, points_ledger
 from loyalty_research.programme.liability import (
     ExpiryWhatIf,
@@ -178,13 +179,13 @@ from loyalty_research.programme.wallet import ShareOfWallet, share_of_wallet
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
-    "CONTACT_RULES",
     "AcquisitionCost",
     "ActiveMembership",
     "AssumptionOdds",
     "AssumptionTornado",
     "BreakEven",
     "Bunching",
+    "CONTACT_RULES",
     "CampaignFunnel",
     "CampaignStudy",
     "CartAbandonment",
@@ -209,6 +210,7 @@ __all__ = [
     "GraceWhatIf",
     "GratitudeLatency",
     "IncentiveBias",
+    "InterruptedSeries",
     "LoyaltyKinds",
     "Mechanism",
     "MechanismAudit",
@@ -294,6 +296,7 @@ __all__ = [
     "grace_period_what_if",
     "gratitude_latency",
     "incentive_bias",
+    "interrupted_time_series",
     "loyalty_segments",
     "mechanism",
     "mechanism_study",
