@@ -152,7 +152,7 @@ def test_shares_of_few_are_blank_in_frames_and_words():
     audit = audit_contacts(contacts, timezone="UTC")
     assert audit.quiet.value == 0.075
     assert np.isnan(audit.to_frame()["estimate"].iloc[0])
-    assert audit.verdict().startswith("fewer than five of messages")
+    assert audit.verdict().startswith("In quiet hours (UTC time) fewer than five messages")
 
 
 def test_the_audit_counts_messages_without_consent_and_names_them():

@@ -33,10 +33,11 @@ __all__ = [
     "is_text",
     "local_moments",
     "not_measurable",
+    "of_customers",
+    "of_messages",
     "read_contacts",
     "refuse",
     "shielded",
-    "shown_share",
     "unconsented",
 ]
 
@@ -191,14 +192,28 @@ def shielded(share: Estimate) -> tuple[Estimate, str]:
     return replace(share, value=nothing, low=nothing, high=nothing), message("Fewer than five are counted.")
 
 
-def shown_share(share: Estimate) -> str:
-    """Return a share in words, without naming one to four.
+def of_messages(share: Estimate) -> str:
+    """Return a share of messages in words, without naming one to four.
 
     Examples:
-        >>> shown_share(proportion(2, 100)), shown_share(proportion(20, 100))
-        ('fewer than five', '20.0%')
+        >>> of_messages(proportion(2, 100)), of_messages(proportion(20, 100))
+        ('fewer than five messages', '20.0% of messages')
     """
-    return message("fewer than five") if few(share) else share.format()
+    if few(share):
+        return message("fewer than five messages")
+    return message("{share} of messages", share=share.format())
+
+
+def of_customers(share: Estimate) -> str:
+    """Return a share of customers in words, without naming one to four.
+
+    Examples:
+        >>> of_customers(proportion(2, 100)), of_customers(proportion(20, 100))
+        ('fewer than five customers', '20.0% of customers')
+    """
+    if few(share):
+        return message("fewer than five customers")
+    return message("{share} of customers", share=share.format())
 
 
 def local_moments(moments: pd.Series[Any], timezone: str) -> pd.Series[Any]:

@@ -17,9 +17,9 @@ from loyalty_research.programme._contact_rows import (
     gate_consent,
     local_moments,
     not_measurable,
+    of_customers,
     read_contacts,
     shielded,
-    shown_share,
 )
 from loyalty_research.programme.contact_rules import (
     HOUR,
@@ -160,8 +160,8 @@ class ContactRules(Result):
     def _verdict(self) -> str:
         parts = [
             message(
-                "{share} of customers were sent a message that breaks the rule {rule}.",
-                share=shown_share(found),
+                "The rule {rule} was broken for {share}.",
+                share=of_customers(found),
                 rule=name,
             )
             for name, found in self.customers.items()
@@ -170,10 +170,10 @@ class ContactRules(Result):
         if self.clash is not None:
             parts.append(
                 message(
-                    "Two a week come to {month} a month, so the rules clash: of customers never sent more than two a "
-                    "week, {share} were sent more than six in 30 days.",
+                    "Two a week come to {month} a month, so the rules clash: of those never sent more than two a week, "
+                    "{share} were sent more than six in 30 days.",
                     month=number(messages_per_month(2), digits=1),
-                    share=shown_share(self.clash),
+                    share=of_customers(self.clash),
                 )
             )
         return " ".join(parts) or message("No rule could be audited.")

@@ -21,9 +21,10 @@ from loyalty_research.programme._contact_rows import (
     is_text,
     local_moments,
     not_measurable,
+    of_customers,
+    of_messages,
     read_contacts,
     shielded,
-    shown_share,
 )
 from loyalty_research.stats.proportions import difference_in_proportions, proportion
 from loyalty_research.summaries._frames import positive_days
@@ -134,26 +135,26 @@ class ContactAudit(Result):
         if self.quiet is not None:
             parts.append(
                 message(
-                    "{share} of messages were sent in quiet hours ({zone} time).",
-                    share=shown_share(self.quiet),
+                    "In quiet hours ({zone} time) {share} were sent.",
+                    share=of_messages(self.quiet),
                     zone=self.timezone,
                 )
             )
         parts.extend(
             message(
-                "The cap of {most} in {days} days was exceeded for {share} of customers.",
+                "The cap of {most} in {days} days was exceeded for {share}.",
                 most=str(most),
                 days=str(days),
-                share=shown_share(self.customers_over[days]),
+                share=of_customers(self.customers_over[days]),
             )
             for days, most in self.limits.items()
         )
         parts.extend(
             message(
-                "The cap of {most} in {hours} hours was exceeded for {share} of customers.",
+                "The cap of {most} in {hours} hours was exceeded for {share}.",
                 most=str(self.hour_limits[hours]),
                 hours=str(hours),
-                share=shown_share(found),
+                share=of_customers(found),
             )
             for hours, found in self.customers_over_hours.items()
         )
