@@ -154,6 +154,10 @@ def test_figures_and_changes_stand_with_their_limits(cdnow):
     assert " points (" in table.loc["Retention", "change"]
     assert "95% intervals, and its change since 1998-01-01" in cdnow.caption
     assert set(cdnow.headings) == set(cdnow.measures().columns)
+    # a unit is said once
+    lost = table.loc["Value per lost customer", "estimate"]
+    assert lost.count("USD") == 1
+    assert lost.startswith(f"{cdnow.card.line('customer_loss_value').estimate.format()} (")
 
 
 def test_measures_with_a_target_come_first():

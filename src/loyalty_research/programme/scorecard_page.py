@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from loyalty_research.programme.returns import ReturnOnInvestment
     from loyalty_research.programme.revenue import RevenueConcentration, RevenueRetention
     from loyalty_research.programme.scorecard import Scorecard
+    from loyalty_research.programme.surveys import EffortDirection
 
 __all__ = ["ScorecardStudy", "scorecard_study"]
 
@@ -316,8 +317,10 @@ def _with_limits(estimate: Estimate, *, signed: bool = False) -> str:
 
     if math.isnan(estimate.low):
         return shown(estimate.value)
-    value, low, high = (shown(v) for v in (estimate.value, estimate.low, estimate.high))
-    return message("{value} ({low} to {high})", value=value, low=low, high=high)
+    # the unit stands with the figure and is not said three times
+    unit = "" if estimate.unit in (None, "fraction") else f" {estimate.unit}"
+    low, high = (shown(v).removesuffix(unit) for v in (estimate.low, estimate.high))
+    return message("{value} ({low} to {high})", value=shown(estimate.value), low=low, high=high)
 
 
 def _change(change: Estimate) -> str:
@@ -374,6 +377,7 @@ def scorecard_study(
     annual_discount_rates: Sequence[float] = (0.0, 0.1, 0.2),
     acquisition_cost: float | None = None,
     keeping_cost: float | None = None,
+    effort_direction: EffortDirection | None = None,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     level: float = 0.95,
@@ -394,6 +398,7 @@ def scorecard_study(
         acquisition_cost: What winning one customer costs; None where not known.
         keeping_cost: What keeping one customer costs; None where not known. Without the two, what the
             scorecard measures of both is taken, where ``options`` declares what costs are for.
+        effort_direction: Which end of the effort scale is the easy one; None where not known.
         options: Further arguments by name of :func:`scorecard`, such as ``purposes`` of costs.
         seed: Seed of the bootstraps.
         level: Confidence level.
@@ -494,6 +499,7 @@ def scorecard_study(
         returns=tried["returns"],
         # a customer who came in the middle of the earlier window would pass for growth
         established=newcomers is not None,
+        effort_direction=effort_direction,
         options=options,
         seed=seed,
         level=level,
