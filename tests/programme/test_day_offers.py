@@ -73,3 +73,20 @@ def test_bad_dates_are_refused():
         offer_days(shop(1), **OPTIONS | {"dates": []})
     with pytest.raises(ArgumentError, match="IANA"):
         offer_days(shop(1), timezone="Nowhere", **OPTIONS)
+
+
+def test_waiting_for_an_announced_day_shows_before_it_and_counts():
+    days = pd.date_range("2024-04-01", "2024-06-30")
+    orders = pd.DataFrame({"customer_id": "a", "transacted_at": days, "amount": 100.0})
+    orders.loc[days == "2024-05-15", "amount"] = 170.0
+    orders.loc[days.isin(pd.to_datetime(["2024-05-13", "2024-05-14"])), "amount"] = 80.0
+    orders.loc[days == "2024-05-17", "amount"] = 90.0
+    found = offer_days(orders, dates=["2024-05-15"], as_of="2024-06-30", margin=1.0)
+    assert (found.before.value, found.on_day.value, found.after.value) == (-40.0, 70.0, -10.0)
+    assert found.net.value == 20.0
+    assert found.to_frame()["group"].tolist() == ["3 days before", "on the day", "6 days after", "together"]
+    blind = offer_days(orders, dates=["2024-05-15"], as_of="2024-06-30", margin=1.0, before_days=0)
+    assert blind.before is None
+    assert blind.net.value == 60.0
+    with pytest.raises(DesignError, match="outside the data"):
+        offer_days(orders, dates=["2024-04-02"], as_of="2024-06-30", margin=1.0)

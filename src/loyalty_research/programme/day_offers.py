@@ -35,39 +35,50 @@ class OfferDays(Result):
     """Margin on offer days less that of the same weekdays around them.
 
     Attributes:
+        before: Mean difference over the days before; below 0 where orders waited for the offer.
         on_day: Mean difference on the day.
         after: Mean difference over the days after; below 0 where orders were only pulled forward.
-        net: Mean difference of the day and the days after together.
-        by_date: ``date, on_day, after, net`` per offer day.
+        net: Mean difference of the day and the days before and after together.
+        by_date: ``date, before, on_day, after, net`` per offer day.
+        before_days: Days before the offer day.
         after_days: Days after the offer day.
         weeks: Weeks before and after that the weekdays are taken from.
     """
 
     title: ClassVar[str] = "Offer days against the same weekdays"
 
+    before: Estimate | None
     on_day: Estimate
     after: Estimate
     net: Estimate
     by_date: pd.DataFrame
+    before_days: int
     after_days: int
     weeks: int
 
     def _rows(self) -> Iterable[Row]:
         estimand = message("less the same weekdays within {weeks} weeks", weeks=str(self.weeks))
         for group, estimate in (
+            (message("{days} days before", days=str(self.before_days)), self.before),
             (message("on the day"), self.on_day),
             (message("{days} days after", days=str(self.after_days)), self.after),
             (message("together"), self.net),
         ):
-            yield Row(message("margin per offer day"), estimate, group=group, estimand=estimand)
+            if estimate is not None:
+                yield Row(message("margin per offer day"), estimate, group=group, estimand=estimand)
 
     def _verdict(self) -> str:
-        shown = {"days": str(self.after_days), "net": self.net.format(signed=True)}
+        shown = {
+            "early": str(self.before_days),
+            "days": str(self.after_days),
+            "net": self.net.format(signed=True),
+        }
         caution = message("Everybody had the offer, so whatever else fell on those days counts with it.")
         if math.isnan(self.net.low):
             return (
                 message(
-                    "The offer days differ by {net}, {days} days after included; too few days to say how sure that is.",
+                    "The offer days differ by {net}, {early} days before and {days} days after included; too few days to say how "
+                    "sure that is.",
                     **shown,
                 )
                 + " "
@@ -75,7 +86,8 @@ class OfferDays(Result):
             )
         return (
             message(
-                "The offer days differ from other weekdays by {net} of margin each ({interval}), {days} days after included.",
+                "The offer days differ from other weekdays by {net} of margin each ({interval}), {early} days before and {days} "
+                "days after included.",
                 interval=self.net.interval(signed=True),
                 **shown,
             )
@@ -92,14 +104,15 @@ def offer_days(
     timezone: str = "UTC",
     margin: float | None = None,
     weeks: int = 4,
+    before_days: int = 3,
     after_days: int = 6,
     currency: str | None = None,
     level: float = 0.95,
 ) -> OfferDays:
     """Compare offer days, such as days of double points, with the same weekdays around them.
 
-    For offers without a holdout. Each offer day, and each day after it, is compared with the mean
-    of the same weekday in the weeks before and after, offer days and the days after them left out.
+    For offers without a holdout. Each offer day, and each day before and after it, is compared with the
+    mean of the same weekday in the weeks before and after, offer days and the days around them left out.
     The differences of the offer days are averaged; their spread over the days gives the interval.
 
     Args:
@@ -110,6 +123,7 @@ def offer_days(
         timezone: Zone in which days are counted.
         margin: Share of the amount that is margin, a fraction.
         weeks: Weeks before and after from which weekdays are taken.
+        before_days: Days before the offer in which orders may have waited for it.
         after_days: Days after the offer in which orders may be missing.
         currency: Code of the margin's currency, for display.
         level: Confidence level.
@@ -136,24 +150,29 @@ def offer_days(
     """
     check_level(level)
     positive_days(weeks, "weeks")
+    positive_days(before_days, "before_days", least=0)
     positive_days(after_days, "after_days", least=0)
     wanted = sorted({as_moment(d, "dates").normalize() for d in dates})
     if not wanted:
         raise ArgumentError("dates names no offer day")
     series, first = _by_day(margins(transactions, margin), timezone, as_moment(as_of, "as_of").normalize())
     starts = np.array([(d - first).days for d in wanted])
-    if starts.min() < 0 or starts.max() + after_days >= len(series):
+    if starts.min() - before_days < 0 or starts.max() + after_days >= len(series):
         raise DesignError(
-            f"an offer day, or the {after_days} days after it, lies outside the data "
+            f"an offer day, or the {before_days} days before or the {after_days} days after it, lies outside the data "
             f"({first.date()} to {as_of}): leave it out"
         )
-    gaps = _differences(series, starts, after_days=after_days, weeks=weeks)
-    day, later = gaps[:, 0], gaps[:, 1:].sum(axis=1)
+    around = np.arange(-before_days, after_days + 1)
+    gaps = _differences(series, starts, around=around, weeks=weeks)
+    early, day, later = (gaps[:, m].sum(axis=1) for m in (around < 0, around == 0, around > 0))
+    net = early + day + later
     return OfferDays(
+        before=_over_dates(early, level, currency) if before_days else None,
         on_day=_over_dates(day, level, currency),
         after=_over_dates(later, level, currency),
-        net=_over_dates(day + later, level, currency),
-        by_date=pd.DataFrame({"date": wanted, "on_day": day, "after": later, "net": day + later}),
+        net=_over_dates(net, level, currency),
+        by_date=pd.DataFrame({"date": wanted, "before": early, "on_day": day, "after": later, "net": net}),
+        before_days=before_days,
         after_days=after_days,
         weeks=weeks,
         checks=(
@@ -180,24 +199,26 @@ def _by_day(gains: pd.DataFrame, timezone: str, end: pd.Timestamp) -> tuple[Floa
     return np.asarray(kept.groupby("day")["margin"].sum().reindex(days, fill_value=0.0), dtype=float), first
 
 
-def _differences(series: Floats, starts: NDArray[np.int64], *, after_days: int, weeks: int) -> Floats:
-    """Return per offer day and day after it the margin less that of clean same weekdays."""
+def _differences(
+    series: Floats, starts: NDArray[np.int64], *, around: NDArray[np.int64], weeks: int
+) -> Floats:
+    """Return per offer day and day around it the margin less that of clean same weekdays."""
     touched = np.zeros(len(series), dtype=bool)
     for start in starts:
-        touched[start : start + after_days + 1] = True
+        touched[start + around] = True
     steps = np.concatenate([np.arange(-weeks, 0), np.arange(1, weeks + 1)]) * WEEK
-    found = np.empty((len(starts), after_days + 1))
+    found = np.empty((len(starts), len(around)))
     for i, start in enumerate(starts):
-        for k in range(after_days + 1):
-            others = start + k + steps
+        for k, shift in enumerate(around):
+            others = start + shift + steps
             others = others[(others >= 0) & (others < len(series))]
             others = others[~touched[others]]
             if not len(others):
                 raise DesignError(
-                    f"day {k} after offer day number {i + 1} has no same weekday within {weeks} weeks that is free of "
-                    "offers: name more weeks or fewer days after"
+                    f"day {shift} from offer day number {i + 1} has no same weekday within {weeks} weeks that is free of "
+                    "offers: name more weeks or fewer days before and after"
                 )
-            found[i, k] = series[start + k] - series[others].mean()
+            found[i, k] = series[start + shift] - series[others].mean()
     return found
 
 
