@@ -119,7 +119,7 @@ class AcquisitionCost(Result):
             )
         return " ".join(parts)
 
-    def claim_verdict(self, low: float = 5.0, high: float = 10.0) -> str:
+    def claim_verdict(self, *, low: float = 5.0, high: float = 10.0) -> str:
         """Say whether "a new customer costs so many times as much as a kept one" holds in these data."""
         if math.isnan(self.ratio.value) or math.isnan(self.ratio.low):
             return message("These data do not measure the ratio that the claim is about.")
