@@ -9,7 +9,7 @@ import pytest
 import loyalty_research as lr
 from loyalty_research.data import Dataset
 from loyalty_research.errors import ArgumentError, ContractError
-from loyalty_research.programme import promises_study, redemption_liability
+from loyalty_research.programme import grace_period_what_if, promises_study, redemption_liability
 
 LINES = {"silver": 150.0, "gold": 300.0}
 
@@ -159,3 +159,135 @@ def test_bad_options_and_ledgers_are_errors(source):
     )
     with pytest.raises(ContractError, match="overdrawn"):
         promises_study(broken)
+
+
+# --- deferral, tail, grace and the loss of a tier --------------------------------------------------
+
+
+def test_a_tail_and_a_price_add_to_the_page(source):
+    study = promises_study(source, value_per_point=0.02, point_price=0.02, tail="exponential", period="Q")
+    owed, broken, *_ = study.findings()
+    assert "later than any seen" in owed.headline
+    assert "never be redeemed" in broken.headline
+    table, said = study.schedule()
+    assert said == study.deferral.verdict()
+    assert study.deferral.allocated
+    start, added, taken, end = (table[c].to_numpy() for c in table.columns[2:])
+    assert start + added - taken == pytest.approx(end)
+    assert float(study.deferral.closing) in end
+    assert next(f for f in study.findings() if f.id == "deferred").status == "finding"
+    (drawn, alt, _) = next(iter(study.deferred()))
+    assert drawn.get_ylabel().endswith("EUR")
+    assert str(study.deferral.closing)[:1] in alt
+    assert any("a curve that was chosen" in line for line in study.limits())
+
+
+def test_without_a_price_nothing_is_deferred(study):
+    table, said = study.schedule()
+    assert table is None
+    assert "no stand-alone price" in said
+    assert not list(study.deferred())
+
+
+def test_nobody_lost_a_tier_that_does_not_exist(source):
+    study = promises_study(
+        source, tier_lines=LINES, grace_days=[30], benefit_cost={"silver": 0.5, "gold": 1.5}, margin=0.4
+    )
+    assert study.demotion is None
+    assert "do not exist" in study.fall_words()[0]
+    table, said = study.graces()
+    assert table.iloc[:, 0].tolist() == [30]
+    assert len(table.columns) == 5
+    assert "deadline" in said
+    found = next(f for f in study.findings() if f.id == "grace")
+    assert found.headline.startswith("Had there been such tiers: with 30 days")
+
+
+def falling(seed, customers, effect):
+    """Return members of two tiers over nine quarters whose spend falls by ``effect`` after a loss."""
+    rng = np.random.default_rng(seed)
+    starts = pd.period_range("2022Q1", periods=10, freq="Q").start_time
+    own, rows, lines = 120 * rng.lognormal(0, 0.25, customers), [], []
+    gold, fell = np.ones(customers, dtype=bool), np.zeros(customers, dtype=bool)
+    for t in range(9):
+        spend = np.maximum(own * rng.gamma(10, 0.1, customers) - effect * fell, 1).round(2)
+        rows.append(pd.DataFrame({"who": range(customers), "tier": np.where(gold, "gold", "base"), "t": t}))
+        for month in range(3):
+            day = starts[t] + pd.Timedelta(days=31 * month)
+            lines.append(pd.DataFrame({"who": range(customers), "at": day, "amount": (spend / 3).round(2)}))
+        now = 3 * (spend / 3).round(2) >= 100
+        fell, gold = gold & ~now, now
+    spells, orders = pd.concat(rows), pd.concat(lines, ignore_index=True)
+    tables = {
+        "memberships": pd.DataFrame(
+            {
+                "customer_id": "c" + spells["who"].astype(str),
+                "programme_id": "p",
+                "tier": spells["tier"],
+                "valid_from": starts[spells["t"]],
+                "valid_to": starts[spells["t"] + 1],
+                "reason": "enrol",
+            }
+        ).reset_index(drop=True),
+        "transactions": pd.DataFrame(
+            {
+                "transaction_id": orders.index.astype(str),
+                "customer_id": "c" + orders["who"].astype(str),
+                "transacted_at": orders["at"],
+                "amount": orders["amount"],
+                "currency": "EUR",
+            }
+        ),
+    }
+    return Dataset.from_frames(
+        "falling",
+        tables,
+        description="Made up for a test.",
+        kind="simulated",
+        currency="EUR",
+        as_of=dt.date(2024, 3, 31),
+    )
+
+
+def test_the_loss_of_a_recorded_tier_is_studied_at_its_line():
+    study = promises_study(
+        falling(1, 700, 45.0), tiers=["base", "gold"], tier_lines={"gold": 100.0}, grace_days=[20, 40]
+    )
+    assert study.demotion.line.by_rule
+    assert study.demotion.main.value == pytest.approx(-15, abs=6)
+    found = next(f for f in study.findings() if f.id == "loss-of-a-tier")
+    assert found.status == "caution"
+    assert "Right at the line" in found.headline
+    for drawn, alt, caption in study.falls():
+        assert lr.display.figure(drawn, alt=alt, caption=caption).html.count("<img") == 1
+    assert len(list(study.falls())) == 2
+    assert "line" in study.design
+    assert (study.grace.policies["avoided"] >= 5).all()
+
+
+def test_fewer_than_five_falls_avoided_are_not_shown():
+    found, asked = falling(2, 3, 0.0), {"tiers": ["base", "gold"], "grace_days": [1]}
+    plain = grace_period_what_if(
+        found.frame("memberships"),
+        found.frame("transactions"),
+        lines={"gold": 100.0},
+        as_of=found.as_of,
+        **asked,
+    )
+    assert 0 < plain.policies["avoided"].item() < 5
+    study = promises_study(found, tier_lines={"gold": 100.0}, **asked)
+    assert study.grace is None
+    assert "too few to show" in study.graces()[1]
+
+
+def test_points_of_finer_decimals_are_booked_exactly(source):
+    frame = source.frame("points_ledger")
+    frame = frame.assign(points=frame["points"] * 1.0005)
+    fine = Dataset.from_frames(
+        "fine",
+        {"points_ledger": frame.round({"points": 4})},
+        description="Made up.",
+        kind="simulated",
+        as_of=source.as_of,
+    )
+    assert promises_study(fine).ledger.decimals == 4

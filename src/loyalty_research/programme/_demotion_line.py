@@ -44,7 +44,8 @@ class LineComparison:
         used: Rows within the bandwidth, below and above.
         fell: Share who fell within the bandwidth, below and above.
         density_p: Whether the density of activity jumps at the line; NaN where not measurable.
-        bins: Middle (distance from the line), mean spend per period after it, and members, of bins.
+        bins: Middle (distance from the line), mean spend per period after it, and members, of bins up to three
+            bandwidths away.
     """
 
     effect: Estimate
@@ -133,7 +134,7 @@ def line_comparison(
         used=fit.jump.used,
         fell=(shares[0], shares[1]),
         density_p=density,
-        bins=_binned(x, after),
+        bins=_binned(x[np.abs(x) <= 3 * width], after[np.abs(x) <= 3 * width]),
     )
 
 
@@ -174,9 +175,9 @@ def line_checks(line: LineComparison) -> tuple[Check, ...]:
         message("Too few distinct figures near the line.")
         if math.isnan(line.density_p)
         else message(
-            "The density of activity at the line: p = {p} that it does not jump. Members who buy more to stay above it "
+            "The density of activity does not jump at the line: p {p}. Members who buy more to stay above it "
             "differ from those who do not; leave out those nearest to it with donut=.",
-            p=number(line.density_p, digits=4),
+            p="< 0.001" if line.density_p < ALPHA else f"= {number(line.density_p, digits=3)}",
         ),
         gate=not line.donut,
         p_value=None if math.isnan(line.density_p) else line.density_p,

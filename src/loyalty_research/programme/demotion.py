@@ -11,7 +11,7 @@ from scipy.special import ndtri
 
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
-from loyalty_research.i18n import message, number
+from loyalty_research.i18n import message, messages, number
 from loyalty_research.programme._demotion_line import LineComparison, line_checks, line_comparison
 from loyalty_research.programme._demotion_panel import LENGTH, Window, evaluations
 from loyalty_research.programme._stacked import stacked_effects
@@ -128,13 +128,20 @@ class DemotionStudy(Result):
             group = message("{lead} periods from the fall", lead=f"{lead:+d}")
             yield Row(self.name, estimate, group, message("difference in change by period"), {"lead": lead})
 
+    def _span(self, count: int) -> str:
+        if self.period == "M":
+            return messages("{count} month", "{count} months", count)
+        if self.period == "Q":
+            return messages("{count} quarter", "{count} quarters", count)
+        return messages("{count} year", "{count} years", count)
+
     def _verdict(self) -> str:
         e = self.main
         fields = {
             "name": self.name,
             "difference": e.format(signed=True),
             "interval": e.interval(signed=True),
-            "after": len(self.leads) - self.before - self.counted,
+            "after": self._span(len(self.leads) - self.before - self.counted),
         }
         if self.line is None:
             return message(
@@ -145,12 +152,12 @@ class DemotionStudy(Result):
         fields["level"] = e.format(self.line.level)
         if e.low <= 0 <= e.high:
             return message(
-                "Right at the line, losing the tier made no clear difference to {name} over the next {after} ({difference}; "
+                "Right at the line, losing the tier made no clear difference to {name} in the {after} after ({difference}; "
                 "{interval}; those just above it: {level}).",
                 **fields,
             )
         return message(
-            "Right at the line, {name} over the next {after} is consistent with a change of {difference} ({interval}) from "
+            "Right at the line, {name} in the {after} after is consistent with a change of {difference} ({interval}) from "
             "losing the tier, where those just above it have {level}. It holds for members at the line only.",
             **fields,
         )
@@ -236,11 +243,11 @@ def _trend_check(found: StackedEffects, before: int, *, gate: bool) -> Check:
         name,
         "failed" if p < ALPHA and gate else "warning" if p < 0.05 else "passed",
         message(
-            "Wald {statistic} on {freedom} degrees of freedom, p = {p}; a test that finds nothing does not prove the "
+            "Wald {statistic} on {freedom} degrees of freedom, p {p}; a test that finds nothing does not prove the "
             "trends alike.",
             statistic=number(statistic),
             freedom=freedom,
-            p=number(p, digits=4),
+            p="< 0.001" if p < ALPHA else f"= {number(p, digits=3)}",
         ),
         gate=gate,
         p_value=p,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["PointsLedger", "match_first_in_first_out", "points_ledger"]
+__all__ = ["PointsLedger", "decimals_kept", "match_first_in_first_out", "points_ledger"]
 
 TABLE = "points_ledger"
 KINDS = ("earn", "redeem", "adjust", "expire", "refund")
@@ -210,6 +210,26 @@ def _units(values: pd.Series[Any], column: str, decimals: int) -> Ints:
     if float(np.abs(units.astype(float)).sum()) >= 2.0**62:
         raise ContractError(f"the sum of {column} is too large to be booked exactly; name fewer decimals")
     return units
+
+
+def decimals_kept(points: Any) -> int:
+    """Return how many decimals points are kept to: 2, or as many more as they have, at most 6.
+
+    Args:
+        points: One amount per entry.
+
+    Examples:
+        >>> decimals_kept([10.0, 2.5]), decimals_kept([0.125, 3.0001])
+        (2, 4)
+    """
+    given = pd.to_numeric(pd.Series(points), errors="coerce").to_numpy(dtype=float)
+    given = given[np.isfinite(given)]
+    for decimals in range(2, 6):
+        if (
+            np.abs(np.rint(given * 10**decimals) / 10**decimals - given) <= 8 * np.spacing(np.abs(given))
+        ).all():
+            return decimals
+    return 6
 
 
 def _read(entries: Any, as_of: dt.date | str | None) -> tuple[pd.DataFrame, dt.date, int]:

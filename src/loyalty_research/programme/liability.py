@@ -317,11 +317,11 @@ def _test_check(name: str, found: TriangleTest, means: str) -> Check:
     if not found.variance > 0:
         return Check(name, "not measurable", message("The triangle is too small for this test."))
     detail = message(
-        "{seen} where {expected} is expected, give or take {spread} (p = {p}).",
+        "{seen} where {expected} is expected, give or take {spread} (p {p}).",
         seen=number(found.statistic, digits=2),
         expected=number(found.expected, digits=2),
         spread=number(math.sqrt(found.variance), digits=2),
-        p=number(found.p_value, digits=3),
+        p="< 0.001" if found.p_value < 0.001 else f"= {number(found.p_value, digits=3)}",
     )
     if found.p_value >= 0.05:
         return Check(name, "passed", detail, p_value=found.p_value)

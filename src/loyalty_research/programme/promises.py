@@ -5,36 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Finding, check_level
-from loyalty_research.i18n import message, number, percent
-from loyalty_research.programme.bunching import bunching_at_line
-from loyalty_research.programme.ledger import points_ledger
-from loyalty_research.programme.liability import expiry_what_if, redemption_liability
-from loyalty_research.programme.tier_spells import qualifying_activity, tier_spells
-from loyalty_research.programme.tiers import tier_migration
+from loyalty_research.i18n import message
+from loyalty_research.programme import _promises_parts as parts
+from loyalty_research.programme import _promises_view as view
+from loyalty_research.programme._promises_view import NAMES
+from loyalty_research.programme.liability import redemption_liability
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    import pandas as pd
     from matplotlib.axes import Axes
 
     from loyalty_research.data import Dataset
     from loyalty_research.estimates import Estimate
     from loyalty_research.programme.bunching import Bunching
+    from loyalty_research.programme.deferral_schedule import DeferralSchedule
+    from loyalty_research.programme.demotion import DemotionStudy
+    from loyalty_research.programme.grace import GraceWhatIf
     from loyalty_research.programme.ledger import PointsLedger
     from loyalty_research.programme.liability import ExpiryWhatIf, RedemptionLiability
     from loyalty_research.programme.tiers import TierMigration, TierReach
 
 __all__ = ["PromisesStudy", "promises_study"]
-
-_BINS = 50  # bins up to a tier's line; customers may move by a tenth of it
-_ONE = {"M": "month", "Q": "quarter", "Y": "year"}
-_NAMES = {"M": "months", "Q": "quarters", "Y": "years"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +45,9 @@ class PromisesStudy:
         reach: Way to the highest tier; None likewise.
         settled: Mix of tiers in the long run, by tier; empty likewise.
         bunching: Pull at the lines of tiers that exist.
+        deferral: Deferred revenue over time; None likewise.
+        demotion: Spend around the loss of a tier; None likewise.
+        grace: What grace periods would have changed; None likewise.
         derived: Whether tiers were derived from spend instead of recorded.
         value_per_point: Money per redeemed point; None where not known.
         period: Calendar period of issue cohorts.
@@ -65,6 +64,9 @@ class PromisesStudy:
     reach: TierReach | None
     settled: Mapping[str, Estimate]
     bunching: tuple[Bunching, ...]
+    deferral: DeferralSchedule | None
+    demotion: DemotionStudy | None
+    grace: GraceWhatIf | None
     derived: bool
     value_per_point: float | None
     period: str
@@ -91,51 +93,29 @@ class PromisesStudy:
             if status == "suppressed":
                 found.append(Finding("owed", self.liability.verdict(), None, status, section))
             else:
-                found.append(Finding("owed", self._owed(), shown, status, section))
-                broken = self.liability.breakage
-                said = message(
-                    "{share} of all points issued will not have been redeemed {age} {periods} after their issue ({interval}).",
-                    share=broken.format(),
-                    age=self.liability.last_age,
-                    periods=_NAMES[self.period],
-                    interval=broken.interval(),
+                found.append(
+                    Finding(
+                        "owed",
+                        view.owed(self.liability, self.period, worth=self.value_per_point),
+                        shown,
+                        status,
+                        section,
+                    )
                 )
-                found.append(Finding("breakage", said, broken, status, section))
+                broken = self.liability.breakage
+                found.append(
+                    Finding("breakage", view.broken(self.liability, self.period), broken, status, section)
+                )
         if self.ledger is not None:
             found.append(Finding("ledger", self.ledger.verdict(), None, "finding", section))
         if self.migration is not None:
             kind: Any = "caution" if self.derived else "finding"
             found.append(Finding("tiers", self._moves(), None, kind, section))
+        found += [f for f in (self._deferred(section), self._fall(section), self._grace(section)) if f]
         if not found:
-            reasons = " ".join(c.detail for c in self.missing)
+            reasons = " ".join(dict.fromkeys([self.reason("ledger"), self.reason("tier")]))
             return (Finding("nothing-promised", reasons, status="suppressed", section=section),)
         return tuple(found)
-
-    def _owed(self) -> str:
-        if self.liability is None:
-            return ""
-        fit = self.liability
-        held = float(fit.cohorts["held"].sum())
-        if self.value_per_point is None:
-            return message(
-                "Of {held} points held, {points} are expected to be redeemed within {age} {periods} of their issue "
-                "({interval}). What they cost is not measurable, since no value per point was named.",
-                held=number(held, digits=0),
-                points=fit.points.format(),
-                age=fit.last_age,
-                periods=_NAMES[self.period],
-                interval=fit.points.interval(),
-            )
-        ceiling = held * self.value_per_point
-        return message(
-            "Redemptions still to come are expected to cost {worth} ({interval}), counting those within "
-            "{age} {periods} of their issue; at most, if every point held were redeemed, {ceiling}.",
-            worth=fit.liability.format(),
-            interval=fit.liability.interval(),
-            age=fit.last_age,
-            periods=_NAMES[self.period],
-            ceiling=fit.liability.format(ceiling),
-        )
 
     def _moves(self) -> str:
         if self.migration is None:
@@ -150,43 +130,69 @@ class PromisesStudy:
         rough = any(c.status == "warning" for c in self.migration.checks)
         return said if self.reach is None or rough else f"{said} {self.reach.verdict()}"
 
+    def _deferred(self, section: str) -> Finding | None:
+        if self.deferral is None:
+            return None
+        status: Any = "finding" if self.deferral.allocated else "caution"
+        return Finding("deferred", self.deferral.verdict(), None, status, section)
+
+    def _fall(self, section: str) -> Finding | None:
+        if self.demotion is None:
+            return None
+        withheld = bool(self.demotion.failed_gates)
+        status: Any = "suppressed" if withheld else "caution"
+        return Finding(
+            "loss-of-a-tier",
+            self.demotion.verdict(),
+            None if withheld else self.demotion.main,
+            status,
+            section,
+        )
+
+    def _grace(self, section: str) -> Finding | None:
+        if self.grace is None:
+            return None
+        said = self.grace.verdict()
+        if self.derived:
+            said = message("Had there been such tiers: {said}", said=f"{said[:1].lower()}{said[1:]}")
+        share = self.grace.estimate(int(self.grace.policies["grace_days"].iloc[-1]), "share")
+        return Finding("grace", said, share, "caution", section)
+
     @property
     def design(self) -> str:
         """How the figures came about, in words."""
-        parts = []
+        done = []
         if self.ledger is not None:
-            parts.append(message("a ledger booked exactly, redemptions to come by chain ladder over issues"))
+            done.append(message("a ledger booked exactly, redemptions to come by chain ladder over issues"))
         if self.migration is not None:
-            parts.append(message("moves between tiers counted"))
-        return message("description: {parts}", parts="; ".join(parts) or message("nothing to describe"))
+            done.append(message("moves between tiers counted"))
+        if self.demotion is not None:
+            done.append(
+                message("spend around the loss of a tier by stacked event study")
+                if self.demotion.line is None
+                else message("spend after the loss of a tier compared at its line")
+            )
+        return message("description: {parts}", parts="; ".join(done) or message("nothing to describe"))
 
     def checks(self) -> tuple[Check, ...]:
         """Return every check once, what could not be measured last."""
-        parts = (self.ledger, self.liability, self.migration, *self.bunching)
-        return tuple(dict.fromkeys([*(c for p in parts if p is not None for c in p.checks), *self.missing]))
+        results = (
+            self.ledger,
+            self.liability,
+            self.deferral,
+            self.migration,
+            *self.bunching,
+            self.demotion,
+            self.grace,
+        )
+        return tuple(dict.fromkeys([*(c for p in results if p is not None for c in p.checks), *self.missing]))
 
     # --- evidence ----------------------------------------------------------------------------------
 
     def ledger_tables(self) -> Iterator[tuple[pd.DataFrame, str]]:
         """Yield what was booked and how old what is left is, each with its caption."""
-        if self.ledger is None:
-            return
-        totals = self.ledger.totals.assign(points=self.ledger.totals["points"].astype(float))
-        totals.columns = pd.Index([message("Movement"), message("Entries"), message("Points")])
-        yield totals, message("What was booked up to {day}", day=self.ledger.as_of.isoformat())
-        ages = self.ledger.ageing
-        made = pd.DataFrame(
-            {
-                "age": [_band(a, b) for a, b in zip(ages["from_day"], ages["to_day"], strict=True)],
-                "points": ages["points"].astype(float),
-                "accounts": ages["accounts"],
-            }
-        )
-        made = suppress_small_cells(made, count="accounts", values=["points"])
-        made.columns = pd.Index(
-            [message("Days since they were earned"), message("Points"), message("Accounts")]
-        )
-        yield made, message("Points still held by age, the oldest used first")
+        if self.ledger is not None:
+            yield from view.ledger_tables(self.ledger)
 
     def cohorts(self) -> Iterator[tuple[Axes, str, str]]:
         """Yield the picture of points by issue cohort, with alternative text and caption."""
@@ -205,28 +211,26 @@ class PromisesStudy:
         """Return expiry rules side by side, and what they say; None where there is nothing to compare."""
         if self.expiry is None:
             return None, self.reason("expiry")
-        table = self.expiry.policies
+        unit = None if self.value_per_point is None else self.currency or message("money")
+        return view.rules_table(self.expiry, self.period, unit), self.expiry.verdict()
 
-        def between(column: str, *, money: bool = False) -> list[str]:
-            def shown(value: float) -> str:
-                return number(value, digits=0) if money else percent(value)
-
-            parts = zip(table[column], table[f"{column}_low"], table[f"{column}_high"], strict=True)
-            return [f"{shown(v)} ({shown(lo)} to {shown(hi)})" for v, lo, hi in parts]
-
-        owed = self.currency or message("money")
-        rows = {
-            message("Points lapse after, {periods}", periods=_NAMES[self.period]): table[
-                "expires_after"
-            ].tolist(),
-            message("Redeemed, of points issued"): between("redemption"),
-            message("Breakage"): between("breakage"),
+    def deferred(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield the picture of what is deferred over time, with alternative text and caption."""
+        if self.deferral is None:
+            return
+        yield (
+            self.deferral.plot(),
+            message("What is deferred at the end of each period. {said}", said=self.deferral.verdict()),
             message(
-                "Still to be redeemed, {unit}",
-                unit=message("points") if self.value_per_point is None else owed,
-            ): between("liability", money=True),
-        }
-        return pd.DataFrame(rows), self.expiry.verdict()
+                "Deferred revenue at the end of each period, and its run-off if no more points are issued."
+            ),
+        )
+
+    def schedule(self) -> tuple[pd.DataFrame | None, str]:
+        """Return deferred revenue rolled forward, and what it says; None where there is none."""
+        if self.deferral is None:
+            return None, self.reason("deferred")
+        return view.schedule_table(self.deferral), self.deferral.verdict()
 
     def moves(self) -> Iterator[tuple[Axes, str, str]]:
         """Yield the pictures of moves between tiers and of pull at lines, with texts and captions."""
@@ -237,7 +241,7 @@ class PromisesStudy:
             message("Shares of moves from each tier to each other. {said}", said=self.migration.verdict()),
             message(
                 "Of those in a tier (row), the share in each tier (column) one {period} later.",
-                period=_ONE[self.tier_period],
+                period=view.ONE[self.tier_period],
             ),
         )
         for found in self.bunching:
@@ -253,35 +257,39 @@ class PromisesStudy:
         """Return, by tier, the share now and in the long run, and the way to the highest; None without tiers."""
         if self.migration is None or self.reach is None:
             return None
-        moves = self.migration
-        now = moves.latest[: len(moves.held)]
-        way = {row["start"]: row for row in self.reach.states.to_dict("records")}
-        rows = []
-        for tier, count in zip(moves.held, now.tolist(), strict=True):
-            there = self.settled.get(tier)
-            steps = way.get(tier)
-            rows.append(
-                (
-                    tier,
-                    percent(count / now.sum()) if count >= 5 else "–",
-                    f"{there.format()} ({there.format(there.low)} to {there.format(there.high)})"
-                    if there
-                    else "–",
-                    "–"
-                    if steps is None
-                    else f"{number(steps['periods'], digits=1)} ({number(steps['periods_low'], digits=1)} to "
-                    f"{number(steps['periods_high'], digits=1)})",
-                )
-            )
-        names = [
-            message("Tier"),
-            message("Now"),
-            message("In the long run, at present moves"),
+        return view.ways_table(self.migration, self.reach, self.settled, self.tier_period)
+
+    def falls(self) -> Iterator[tuple[Axes, str, str]]:
+        """Yield the pictures of spend around the loss of a tier, with alternative texts and captions."""
+        if self.demotion is None:
+            return
+        said = self.demotion.verdict()
+        yield (
+            self.demotion.plot(),
             message(
-                "{periods} to {tier}", periods=_NAMES[self.tier_period].capitalize(), tier=self.reach.target
+                "Difference in spend between those who lost a tier and those who kept it. {said}", said=said
             ),
-        ]
-        return pd.DataFrame(rows, columns=names)
+            message(
+                "Members who fell less members who kept the tier, by months since the fall. Those who fall bought little in "
+                "the months that decided (shaded), so these are no base."
+            ),
+        )
+        if self.demotion.line is not None:
+            yield (
+                self.demotion.plot_line(),
+                message("Spend after the decision by how far activity lay from the line. {said}", said=said),
+                message("A step at the line is what losing the tier could have done; the slope is not."),
+            )
+
+    def graces(self) -> tuple[pd.DataFrame | None, str]:
+        """Return grace periods side by side, and what they say; None where there is nothing to compare."""
+        if self.grace is None:
+            return None, self.reason("grace")
+        return view.grace_table(self.grace), self.grace.verdict()
+
+    def fall_words(self) -> tuple[str, ...]:
+        """Return what the loss of a tier did, or why that is not measurable."""
+        return (self.reason("loss"),) if self.demotion is None else (self.demotion.verdict(),)
 
     def tier_words(self) -> tuple[str, ...]:
         """Return what the tiers are, and why something about them is missing."""
@@ -315,6 +323,11 @@ class PromisesStudy:
             message(
                 "Redemptions older than the oldest issue seen are not counted; a young programme is always in this "
                 "position, and the ceiling is what it can rely on."
+            )
+            if self.liability is None or self.liability.tail is None
+            else message(
+                "Redemptions older than the oldest issue seen follow a curve that was chosen, not seen; the ceiling is what a "
+                "young programme can rely on."
             ),
             message(
                 "The figures are estimates for planning. What is booked as a liability follows the accounting rules "
@@ -329,13 +342,6 @@ class PromisesStudy:
         return found[0] if found else message("Not measurable because the tables it needs are missing.")
 
 
-def _band(start: float, end: float) -> str:
-    low = number(start, digits=0)
-    if end == float("inf"):
-        return message("{low} and more", low=low)
-    return message("{low} to {high}", low=low, high=number(end - 1, digits=0))
-
-
 def promises_study(
     source: Dataset,
     *,
@@ -345,6 +351,12 @@ def promises_study(
     tiers: Sequence[str] = (),
     tier_lines: Mapping[str, float] | None = None,
     tier_period: str = "Q",
+    tail: str | None = None,
+    point_price: float | None = None,
+    grace_days: Sequence[int] = (),
+    benefit_cost: Mapping[str, float] | None = None,
+    margin: float | None = None,
+    donut: float = 0.0,
     seed: int = 0,
     level: float = 0.95,
 ) -> PromisesStudy:
@@ -359,6 +371,12 @@ def promises_study(
         tier_lines: Tier to qualifying spend per ``tier_period``, lowest first. Where tiers are recorded
             the pull at these lines is looked at; where they are not, they are derived from spend.
         tier_period: Calendar period of tiers.
+        tail: Curve of redemptions older than any seen, as for :func:`redemption_liability`.
+        point_price: Stand-alone price of a redeemed point, for deferral; None where not known.
+        grace_days: Lengths of grace to compare, in days.
+        benefit_cost: Tier to what its benefits cost per member and month.
+        margin: Margin on spend, a fraction.
+        donut: Members whose activity lies this near to a line are left out of the comparison at it.
         seed: Seed of the draws.
         level: Confidence level.
 
@@ -369,13 +387,13 @@ def promises_study(
     Examples:
         >>> import loyalty_research as lr
         >>> found = promises_study(lr.open_dataset("cdnow-sample"))
-        >>> found.findings()[0].status, [c.status for c in found.missing]
-        ('suppressed', ['not measurable', 'not measurable', 'not measurable', 'not measurable'])
+        >>> found.findings()[0].status, {c.status for c in found.missing}
+        ('suppressed', {'not measurable'})
     """
     level = check_level(level)
     for name, value in (("period", period), ("tier_period", tier_period)):
-        if value not in _NAMES:
-            raise ArgumentError(f"{name} is one of {', '.join(_NAMES)}; got {value!r}")
+        if value not in NAMES:
+            raise ArgumentError(f"{name} is one of {', '.join(NAMES)}; got {value!r}")
     missing: list[Check] = []
 
     def attempt(name: str, measure: Callable[[], Any]) -> Any:
@@ -393,29 +411,46 @@ def promises_study(
         "currency": None if value_per_point is None else source.currency,
         "level": level,
     }
-    ledger = attempt(message("Points ledger"), lambda: _ledger(source))
+    ledger = attempt(message("Points ledger"), lambda: parts.ledger_of(source))
     liability = attempt(
-        message("Redemption liability"), lambda: redemption_liability(_needed(ledger), **worth)
+        message("Redemption liability"),
+        lambda: redemption_liability(parts.needed(ledger), tail=tail, **worth),
     )
-    expiry = attempt(message("Expiry rules"), lambda: _expiry(ledger, liability, expires_after, worth))
+    expiry = attempt(
+        message("Expiry rules"), lambda: parts.expiry_of(ledger, liability, expires_after, worth)
+    )
+    deferral = attempt(
+        message("Deferred revenue"),
+        lambda: parts.deferral_of(source, ledger, price=point_price, period=period, tail=tail),
+    )
     lines = dict(tier_lines or {})
-    recorded = source.has("memberships", "tier") and bool(source.frame("memberships")["tier"].notna().any())
-    migration = attempt(
-        message("Tiers"),
-        lambda: _migration(source, tiers, lines, tier_period, recorded=recorded, seed=seed, level=level),
-    )
-    way, settled = None, None
+    table = attempt(message("Tiers"), lambda: parts.tiers_of(source, tiers, lines, tier_period))
+    migration, way, settled = None, None, None
+    if table is not None:
+        migration = attempt(
+            message("Moves between tiers"), lambda: parts.migration_of(table, seed=seed, level=level)
+        )
     if migration is not None:
         way = attempt(message("Way to the highest tier"), lambda: migration.reach(migration.held[-1]))
         settled = attempt(message("Mix of tiers in the long run"), migration.settled)
+    recorded = table is not None and table.recorded
     pulls = []
-    if recorded and lines and migration is not None:
-        for tier, line in lines.items():
-            found = attempt(
-                message("Pull at the line of tier {tier}", tier=tier),
-                lambda line=line: _pull(source, line, tier_period, seed=seed, level=level),  # type: ignore[misc]
-            )
-            pulls += [found] if found is not None else []
+    for tier, line in lines.items() if recorded else ():
+        found = attempt(
+            message("Pull at the line of tier {tier}", tier=tier),
+            lambda line=line: parts.pull_of(source, line, tier_period, seed=seed, level=level),  # type: ignore[misc]
+        )
+        pulls += [found] if found is not None else []
+    demotion = attempt(
+        message("Loss of a tier"),
+        lambda: parts.demotion_of(source, table, donut=donut, seed=seed, level=level),
+    )
+    grace = attempt(
+        message("Periods of grace"),
+        lambda: parts.grace_of(
+            source, table, days=grace_days, cost=benefit_cost or {}, margin=margin, seed=seed, level=level
+        ),
+    )
     return PromisesStudy(
         ledger=ledger,
         liability=liability,
@@ -424,6 +459,9 @@ def promises_study(
         reach=way,
         settled=settled or {},
         bunching=tuple(pulls),
+        deferral=deferral,
+        demotion=demotion,
+        grace=grace,
         derived=not recorded,
         value_per_point=value_per_point,
         period=period,
@@ -431,63 +469,4 @@ def promises_study(
         as_of=source.as_of,
         missing=tuple(missing),
         currency=source.currency,
-    )
-
-
-def _ledger(source: Dataset) -> PointsLedger:
-    if not source.has("points_ledger"):
-        raise DesignError("the data have no points_ledger: no points, or none recorded")
-    return points_ledger(source.frame("points_ledger"), as_of=source.as_of)
-
-
-def _needed(ledger: PointsLedger | None) -> PointsLedger:
-    if ledger is None:
-        raise DesignError("there is no points ledger")
-    return ledger
-
-
-def _expiry(
-    ledger: PointsLedger | None,
-    liability: RedemptionLiability | None,
-    rules: Sequence[int],
-    worth: Mapping[str, Any],
-) -> ExpiryWhatIf:
-    if liability is None:
-        raise DesignError("redemptions to come are not measurable")
-    seen = [rule for rule in rules if rule <= liability.last_age]
-    if not seen:
-        raise DesignError(
-            f"no rule of at most {liability.last_age} periods was named, and older redemptions were never seen"
-        )
-    return expiry_what_if(_needed(ledger), expires_after=seen, **worth)
-
-
-def _migration(
-    source: Dataset,
-    tiers: Sequence[str],
-    lines: Mapping[str, float],
-    period: str,
-    *,
-    recorded: bool,
-    seed: int,
-    level: float,
-) -> TierMigration:
-    if recorded:
-        if not tiers:
-            raise DesignError("the order of the tiers is not known: name them, the lowest first")
-        spells, names = source.frame("memberships"), list(tiers)
-    elif lines and source.has("transactions"):
-        spells = tier_spells(source.frame("transactions"), lines=lines, period=period, as_of=source.as_of)
-        names = ["base", *lines]
-    else:
-        raise DesignError("the data have no tiers, and no lines were named from which to derive them")
-    end = source.as_of or pd.to_datetime(spells["valid_from"]).max().date()
-    return tier_migration(spells, tiers=names, as_of=end, period=period, seed=seed, level=level)
-
-
-def _pull(source: Dataset, line: float, period: str, *, seed: int, level: float) -> Bunching:
-    spend = qualifying_activity(source.frame("transactions"), period=period, as_of=source.as_of)["activity"]
-    width = line / _BINS
-    return bunching_at_line(
-        spend, line=line, bin_width=width, below=5 * width, above=5 * width, seed=seed, level=level
     )
