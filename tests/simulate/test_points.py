@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 import loyalty_research as lr
-from loyalty_research.mechanisms import Points
+from loyalty_research.mechanisms import Points, StoredValue
 
 CLOSE = {"beta": 1e5, "join_invited": 1.0, "join_control": 1.0, "join_delay": 0.0, "early_joining": 0.0}
 FREE = {"rate_effect": 0.0, "spend_effect": 0.0, "hazard_ratio": 1.0}
@@ -122,3 +122,51 @@ def test_the_effective_rebate_is_its_closed_form():
     closed = rules.expected_rebate(mean_spend=total.mean(), cv=total.std() / total.mean())
     # whole points lose half a unit per order of 40
     assert rebate.value == pytest.approx(closed * (1 - 0.5 / 40), abs=(rebate.high - rebate.low) + 2e-4)
+
+
+def test_the_days_to_a_reward_are_their_closed_form():
+    """Customers who order at least every ten days all get there within the year that is seen."""
+    from loyalty_research.simulate._points import PointsScheme, PointsTruth
+
+    rules = Points(reward_points=100, reward_value=5)
+    scheme = PointsScheme(PointsTruth(**CLOSE, **FREE, alpha=8.0), rules, 8000, 5)
+    shop, truth = scheme.open(), scheme.truth
+    mine = shop.course.orders.keep(shop.course.member)
+    points = np.floor(mine.amount)
+    begin = np.flatnonzero(np.r_[True, mine.customer[1:] != mine.customer[:-1]])
+    total = np.cumsum(points)
+    total -= np.repeat((total - points)[begin], np.diff(np.r_[begin, len(total)]))
+    people, there = shop.people, np.full(8000, np.nan)
+    hits = np.flatnonzero(total >= 100)[::-1]
+    there[mine.customer[hits]] = mine.moment[hits] - 365
+    value = truth.p / people.value_rate
+    who = np.flatnonzero((people.rate > 0.1) & (value > 10) & (people.gone > 731))[:800]
+    closed = np.array(
+        [
+            rules.days_to_reward(orders_per_day=people.rate[i], mean_order=value[i] - 0.5, cv=truth.p**-0.5)
+            for i in who
+        ]
+    )
+    gap = there[who] - closed
+    assert np.isfinite(gap).all()
+    assert abs(gap.mean()) < 4 * gap.std() / np.sqrt(len(who))
+    assert closed.std() > 5
+
+
+def test_members_pay_from_the_money_they_load():
+    rules = Points(reward_points=300, reward_value=5, stored=StoredValue(load=25, bonus=0.1))
+    made = lr.simulate("points", customers=3000, seed=8, mechanism=rules)
+    orders = made.frame("transactions")
+    spells = made.frame("memberships")
+    mine = orders.merge(spells, on="customer_id").query("transacted_at >= valid_from")
+    assert orders["loaded"].sum() == mine["loaded"].sum() == made.truth["money_loaded"]
+    by = mine.sort_values("transacted_at").groupby("customer_id")
+    balance = (by["loaded"].cumsum() * 1.1 - by["amount"].cumsum()).round(6)
+    assert (balance >= 0).all()
+    assert (balance < 27.5).all()
+    assert (mine["loaded"] % 25 == 0).all()
+    assert made.truth["bonus_given"] == pytest.approx(0.1 * made.truth["money_loaded"])
+    sums = by[["loaded", "amount"]].sum()
+    left = sums["loaded"] * 1.1 - sums["amount"]
+    assert made.truth["money_on_cards"] == pytest.approx(left.sum())
+    assert left.mean() == pytest.approx(rules.stored.mean_balance(), abs=4 * 27.5 / np.sqrt(12 * len(left)))

@@ -37,11 +37,11 @@ def test_answers_are_those_of_who_answers_and_not_of_all(shop):
 
 
 def test_where_satisfaction_does_not_matter_those_who_answer_are_like_all():
-    made = lr.simulate("points", customers=12_000, seed=3, answer_satisfaction=0.0, survey_share=1.0)
+    made = lr.simulate("points", customers=5000, seed=3, answer_satisfaction=0.0, survey_share=1.0)
     truth, rows = wave(made, 1)
     score, error = net_promoters(rows.loc[rows["instrument"] == "nps", "value"])
     assert abs(score - truth["nps_all"]) < 4 * error
-    assert truth["answered"] / truth["invited"] == pytest.approx(0.25, abs=0.02)
+    assert truth["answered"] / truth["invited"] == pytest.approx(0.25, abs=0.03)
 
 
 def test_stated_and_measured_share_of_wallet_agree(shop):

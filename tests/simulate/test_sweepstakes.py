@@ -44,7 +44,7 @@ def test_the_chance_of_any_win_in_four_is_its_closed_form(shop, plays):
 
 def test_first_plays_are_an_experiment_that_finds_the_effect():
     truth = {"rate_effect": 0.2, "win_effect": 1.0, "win_days": 90, "join_invited": 0.9, "join_control": 0.9}
-    made = lr.simulate("sweepstakes", customers=20_000, seed=4, **truth)
+    made = lr.simulate("sweepstakes", customers=10_000, seed=4, **truth)
     first = made.frame("assignments").query("experiment_id == 'first play'")
     assert set(first["arm"]) == {"won", "lost"}
     assert set(first["assignment_probability"]) == {0.25, 0.75}
@@ -59,7 +59,7 @@ def test_first_plays_are_an_experiment_that_finds_the_effect():
     assert made.truth["win_effect_orders"] > 1
     assert gap == pytest.approx(made.truth["win_effect_orders"], abs=4 * error)
     invitation = made.frame("assignments").query("experiment_id == 'invitation'")
-    assert len(invitation) == 20_000
+    assert len(invitation) == 10_000
     assert invitation["strata"].notna().all()
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 
 from loyalty_research.i18n import message
-from loyalty_research.mechanisms import Points
+from loyalty_research.mechanisms import Points, StoredValue
 from loyalty_research.simulate._members import MemberTruth
 from loyalty_research.simulate._population import moments
 from loyalty_research.simulate._programme_tables import (
@@ -84,7 +84,29 @@ class PointsScheme(Scheme[PointsTruth, Course]):
             "days_to_reward": rules.days_to_reward(**average),
             "reward_within_365": rules.reach_probability(days=365, **average),
         }
-        return tables, ledger_facts(parts) | promised
+        return tables, ledger_facts(parts) | promised | self._on_cards(shop.course)
+
+    def order_columns(self, shop: Shop[Course]) -> dict[str, Any]:
+        """Return the money loaded with each order, where members pay from a card."""
+        stored = cast("Points", self.rules).stored
+        if not isinstance(stored, StoredValue):
+            return {}
+        column = np.zeros(len(shop.course.member))
+        column[shop.course.member] = _loads(shop.course, stored)[0] * stored.load
+        return {"loaded": column}
+
+    def _on_cards(self, course: Course) -> dict[str, float]:
+        """Return the money loaded, the bonus on it and what is left on cards."""
+        stored = cast("Points", self.rules).stored
+        if not isinstance(stored, StoredValue):
+            return {}
+        loads, left = _loads(course, stored)
+        money = float(loads.sum()) * stored.load
+        return {
+            "money_loaded": money,
+            "bonus_given": money * stored.bonus,
+            "money_on_cards": float(left.sum()),
+        }
 
     def movements(self, shop: Shop[Course]) -> list[Entries]:
         """Return points that lapse, are used and are earned, in the order of one moment.
@@ -166,6 +188,25 @@ def earned_by(rules: Any, orders: Orders, **columns: Any) -> tuple[Floats, Float
         return np.zeros(0), np.zeros(0)
     found = rules.earn(member_sales(orders, **columns))
     return found["earned"].to_numpy(), found["value"].to_numpy()
+
+
+def _loads(course: Course, stored: StoredValue) -> tuple[Floats, Floats]:
+    """Return how often a card is loaded with each order of a member, and what is left on each card.
+
+    Members pay from the card and load it, as often as it takes, when the money on it is too little.
+    """
+    mine = course.orders.keep(course.member)
+    if not len(mine.customer):
+        return np.zeros(0), np.zeros(0)
+    begin = np.flatnonzero(np.r_[True, mine.customer[1:] != mine.customer[:-1]])
+    spent = np.cumsum(mine.amount)
+    spent = spent - np.repeat((spent - mine.amount)[begin], np.diff(np.r_[begin, len(spent)]))
+    size = stored.load * (1 + stored.bonus)
+    needed = np.ceil(np.round(spent / size, 9))
+    before = np.r_[0.0, needed[:-1]]
+    before[begin] = 0.0
+    last = np.r_[begin[1:], len(spent)] - 1
+    return needed - before, needed[last] * size - spent[last]
 
 
 def redeemers(size: int, share: float, seed: int) -> Bools:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from loyalty_research.simulate._world import Effects, make_world
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from numpy.typing import NDArray
 
@@ -37,6 +38,9 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
 
 __all__ = ["ProgrammeYear", "programme_year", "read_population"]
+
+
+LEAST_HAZARD = 0.5
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,11 @@ def programme_year(
         >>> year.members, len(year.member_orders)
         (0, 0)
     """
-    world = make_world(population, Effects(hazard_ratio=hazard_ratio), customers, seed)
+    # a world with room for longer lives serves most hazard ratios, and is asked for again and again
+    room = min(LEAST_HAZARD, hazard_ratio)
+    world = replace(
+        _launch_world(population, customers, seed, room), effects=Effects(hazard_ratio=hazard_ratio)
+    )
     people = world.people
     here = people.gone > LAUNCH
     chance = special.expit(special.logit(join_share) + selection * people.engagement)
@@ -145,15 +153,13 @@ def programme_year(
     if among is not None:
         joins &= np.isin(np.arange(people.size), np.fromiter(among, dtype=np.int64, count=len(among)))
     own = _responses(people.size, response_cv, seed)
-    course = _respond(world, population, joins, rate_effect * own, seed).play(
-        np.where(joins, float(LAUNCH), np.inf)
-    )
+    layers = partial(_layer, population, customers, seed)
+    course = _respond(world, joins, rate_effect * own, layers).play(np.where(joins, float(LAUNCH), np.inf))
     factor = np.where(course.member, np.maximum(1 + spend_effect * own[course.orders.customer], 0.0), 1.0)
     orders = replace(course.orders, amount=cents(course.orders.amount * factor))
-    now = orders.moment >= LAUNCH
-    mine = orders.keep(now & course.member)
+    mine = orders.keep(course.member)
     return ProgrammeYear(
-        spend=float(orders.amount[now].sum()),
+        spend=float(orders.amount.sum()),
         member_orders=_member_orders(
             mine, _elsewhere(world, population, joins, course.gone, partners, seed), home
         ),
@@ -161,6 +167,22 @@ def programme_year(
         members=int(joins.sum()),
         active=int((here & (course.gone >= HORIZON)).sum()),
     )
+
+
+@lru_cache(maxsize=64)
+def _launch_world(population: PopulationTruth, customers: int, seed: int, hazard_ratio: float) -> World:
+    """Return people with the orders of the year that they could place."""
+    world = make_world(population, Effects(hazard_ratio=hazard_ratio), customers, seed)
+    return world.between(LAUNCH, HORIZON)
+
+
+@lru_cache(maxsize=64)
+def _layer(population: PopulationTruth, customers: int, seed: int, layer: int) -> tuple[Orders, Floats]:
+    """Return orders that a member whose rate doubles adds, each with a uniform number."""
+    people = _launch_world(population, customers, seed, LEAST_HAZARD).people
+    rng = stream(seed, f"extra orders {layer}")
+    found = draw_orders(people, population, rng, people.rate, np.full(people.size, float(LAUNCH)))
+    return found, rng.random(len(found.customer))
 
 
 def _responses(size: int, cv: float, seed: int) -> Floats:
@@ -171,22 +193,21 @@ def _responses(size: int, cv: float, seed: int) -> Floats:
     return np.asarray(stats.gamma.ppf(luck, 1 / cv**2, scale=cv**2), dtype=float)
 
 
-def _respond(world: World, truth: PopulationTruth, joins: Bools, effect: Floats, seed: int) -> World:
+def _respond(
+    world: World, joins: Bools, effect: Floats, layers: Callable[[int], tuple[Orders, Floats]]
+) -> World:
     """Return the world with the orders that members add, or without those that they drop."""
     base, mark = world.base, world.mark
     member = joins[base.customer] & (base.moment >= LAUNCH)
     kept = ~member | (mark < 1 + effect[base.customer])
-    people = world.people
-    launch = np.full(people.size, float(LAUNCH))
     added = []
     # one layer of extra orders per doubling of a member's rate, thinned: nested for nested effects
     for layer in range(int(np.ceil(max(effect[joins].max(initial=0.0), 0.0)))):
-        rng = stream(seed, f"extra orders {layer}")
-        found = draw_orders(people, truth, rng, people.rate, launch)
-        taken = joins[found.customer] & (rng.random(len(found.customer)) < effect[found.customer] - layer)
+        found, luck = layers(layer)
+        taken = joins[found.customer] & (luck < effect[found.customer] - layer)
         added.append((found.keep(taken), found.moment[taken]))
     extra = merge_orders(*added)[0] if added else world.extra
-    return replace(world, base=base.keep(kept), mark=mark[kept], extra=extra)
+    return replace(world, base=base.keep(kept), mark=mark[kept], extra=extra, extra_mark=None)
 
 
 def _elsewhere(
