@@ -114,11 +114,11 @@ class Sheet:
             DesignError: When the data have no transactions up to that day.
         """
         record = self.purchases(until)
-        first = starts.reindex(record.customers).to_numpy(dtype=float)[record.code]
-        inside = (record.day >= first) & (record.day < first + days)
-        spent = np.bincount(
-            record.code[inside], weights=record.amount[inside], minlength=len(record.customers)
-        )
+        first = starts.reindex(record.customers).to_numpy(dtype=float)
+        spent = np.zeros(len(first))
+        for code, day, _, amount in record.slices():
+            inside = (day >= first[code]) & (day < first[code] + days)
+            spent += np.bincount(code[inside], weights=amount[inside], minlength=len(first))
         found = pd.Series(spent.round(2), index=record.customers).reindex(starts.index).fillna(0.0)
         return found.where((starts >= record.begin) & (starts + days - 1 <= until))
 
