@@ -70,6 +70,27 @@ def test_new_customers_are_those_acquired_or_first_seen_in_a_window():
     assert short.checks[-1].status == "not measurable"
 
 
+def test_a_handful_of_customers_is_not_told_by_what_is_left():
+    rows = [r for r in ROWS if not r[0].startswith("x")] + [
+        (f"x{i}", w, 4.0) for i in range(3) for w in (1, 2)
+    ]
+    found = measured(rows, people(friend=10, advert=20))
+    assert list(found.revenue) == ["organic", "paid", "all"]
+    assert found.contribution == {}
+    assert "Of that they add" not in found.verdict()
+    assert any(c.name == "Every source has enough customers" for c in found.checks)
+    new = [*rows, *((f"n{i}", 2, 5.0) for i in range(3))]
+    channels = pd.concat([people(friend=10, advert=20), people(news=3)]).assign(
+        acquired_at=pd.Timestamp("2024-02-10")
+    )
+    channels.loc[channels["customer_id"].str[0].isin(["n"]), "acquired_at"] = pd.Timestamp("2024-03-10")
+    channels.loc[channels["customer_id"].isin([f"f{i}" for i in range(5)]), "acquired_at"] = pd.Timestamp(
+        "2024-03-10"
+    )
+    told = measured(new, channels)
+    assert list(told.new_customers) == ["organic"]
+
+
 def test_the_scale_of_money_changes_nothing():
     once = measured(ROWS, people(friend=10, advert=20))
     dearer = measured([(c, w, 100 * a) for c, w, a in ROWS], people(friend=10, advert=20))

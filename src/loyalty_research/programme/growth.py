@@ -48,7 +48,8 @@ class OrganicGrowth(Result):
     Attributes:
         revenue: Growth of revenue by source: ``"organic"``, ``"paid"``, ``"unknown"`` where fewer than all
             channels are known, and ``"all"``.
-        contribution: Of the growth of all revenue, what each source adds; the parts add up to it.
+        contribution: Of the growth of all revenue, what each source adds; the parts add up to it. Empty where a
+            source rests on fewer than five customers, whose part would be what is left.
         new_customers: Growth of the number of new customers by source; None where the record is too short to tell
             new customers from old.
         customers: Customers with revenue in either window, by source.
@@ -77,16 +78,21 @@ class OrganicGrowth(Result):
     def _verdict(self) -> str:
         own, whole = self.revenue[ORGANIC], self.revenue["all"]
         said = message(
-            "In the {days} days up to {date} customers gained without payment brought {own} ({interval}) against the "
-            "{days} days before; revenue of all changed by {whole}, of which they add {part} ({limits}).",
+            "In the {days} days up to {date} revenue from customers gained without payment changed by {own} ({interval}) "
+            "against the {days} days before; revenue of all changed by {whole}.",
             days=f"{self.window:,}",
             date=self.as_of.isoformat(),
             own=own.format(signed=True),
             interval=own.interval(signed=True),
             whole=whole.format(signed=True),
-            part=self.contribution[ORGANIC].format(signed=True),
-            limits=self.contribution[ORGANIC].interval(signed=True),
         )
+        if self.contribution:
+            said = message(
+                "{said} Of that they add {part} ({limits}).",
+                said=said,
+                part=self.contribution[ORGANIC].format(signed=True),
+                limits=self.contribution[ORGANIC].interval(signed=True),
+            )
         if self.new_customers is None:
             return said
         new = self.new_customers[ORGANIC]
@@ -163,7 +169,9 @@ def organic_growth(
         if name in {ORGANIC, "all"} or (_enough(before[own]) and _enough(after[own])):
             revenue[name] = revenue_growth(before[own], after[own], level=level)[0]
     whole = before[had].sum()
-    for name in revenue:
+    # of a source that is not shown, the other parts would tell its own
+    hidden = [name for name in sources if name not in revenue and (had & (source == name)).any()]
+    for name in () if hidden else revenue:
         own = had if name == "all" else had & (source == name)
         contribution[name] = _contribution(
             np.where(own, after - before, 0.0)[had], before[had], whole, level=level
@@ -176,7 +184,7 @@ def organic_growth(
         customers={name: int((had & (source == name)).sum()) for name in sources},
         window=window,
         as_of=date_of(record.end),
-        checks=_checks(source[had], record, window, new),
+        checks=_checks(source[had], record, window, new, hidden),
     )
 
 
@@ -309,7 +317,7 @@ def _new_customers(
         return None
     middle = record.end - window
     earlier, later = (first > middle - window) & (first <= middle), first > middle
-    found = {}
+    found, hidden = {}, False
     for name in names:
         mine = np.ones(len(source), dtype=bool) if name == "all" else source == name
         counts = int((earlier & mine).sum()), int((later & mine).sum())
@@ -325,11 +333,18 @@ def _new_customers(
                 less=1.0,
                 method="log, poisson counts",
             )
+        hidden |= sum(counts) > 0 and name not in found
+    if hidden:  # the number of all would tell that of the source left out
+        found.pop("all", None)
     return found if ORGANIC in found else None
 
 
 def _checks(
-    source: NDArray[Any], record: PurchaseDays, window: int, new: dict[str, Estimate] | None
+    source: NDArray[Any],
+    record: PurchaseDays,
+    window: int,
+    new: dict[str, Estimate] | None,
+    hidden: list[str],
 ) -> tuple[Check, ...]:
     lost = float((source == UNKNOWN).mean())
     found = [
@@ -350,6 +365,13 @@ def _checks(
             ),
         ),
     ]
+    if hidden:
+        said = message(
+            "Fewer than {fewest} customers of a source bought in one of the windows; it is not shown, nor are the parts of "
+            "the growth that would tell it.",
+            fewest=FEWEST,
+        )
+        found.append(Check(message("Every source has enough customers"), "not measurable", said))
     if new is None:
         said = message(
             "New customers cannot be told from old ones, or are too few: without dates of acquisition that takes {need} "
