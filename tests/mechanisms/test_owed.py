@@ -92,6 +92,23 @@ def test_what_was_promised_is_given_or_owed(rules):
         assert given + rules.owed(data, as_of=dt.date(2030, 1, 1), redeemed=share) == pytest.approx(promised)
 
 
+@pytest.mark.parametrize("kind", ["points", "paid"])
+def test_an_account_is_settled_in_one_go(kind):
+    rules = {
+        "points": mechanism("points", reward_points=50, reward_value=6, reward_cost=2, expiry_days=90),
+        "paid": mechanism("paid", fee=20, order_saving=3, order_cost=2),
+    }[kind]
+    rng = np.random.default_rng(6)
+    data = table(rng.integers(0, 600, 400), rng.gamma(2, 9, 400).round(2), rng.integers(0, 25, 400))
+    until = data[data["transacted_at"] <= START + pd.Timedelta(days=500)]
+    found = rules.settle(data, as_of=on(500), redeemed=0.6)
+    earned = rules.earn(until, redeemed=0.6)
+    assert (found.value, found.cost) == pytest.approx((earned["value"].sum(), earned["cost"].sum()))
+    assert found.owed == pytest.approx(rules.owed(data, as_of=on(500), redeemed=0.6))
+    none = rules.settle(data, as_of=on(-5))
+    assert (none.value, none.cost, none.owed) == (0, 0, 0)
+
+
 def test_nothing_is_owed_where_nothing_is_saved_up():
     note = mechanism("non-monetary", benefit="a note", member_cost=2)
     assert note.owed(table([0], [9]), as_of=on(1), redeemed=0) == 0

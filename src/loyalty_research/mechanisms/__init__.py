@@ -6,7 +6,13 @@ transactions, audits itself and gives its break-even. Amounts are in the one cur
 
 from __future__ import annotations
 
-from loyalty_research.mechanisms._base import BreakEven, Mechanism, MechanismAudit, MechanismCost
+from loyalty_research.mechanisms._base import (
+    BreakEven,
+    Mechanism,
+    MechanismAudit,
+    MechanismCost,
+    Settlement,
+)
 from loyalty_research.mechanisms._closed import (
     days_to_line,
     expected_multiples,
@@ -34,6 +40,7 @@ __all__ = [
     "NonMonetary",
     "PaidMembership",
     "Points",
+    "Settlement",
     "StampCard",
     "StoredValue",
     "Sweepstakes",

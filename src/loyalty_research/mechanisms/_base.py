@@ -32,6 +32,7 @@ __all__ = [
     "Mechanism",
     "MechanismAudit",
     "MechanismCost",
+    "Settlement",
     "audit_verdict",
     "figure",
     "plain",
@@ -137,6 +138,21 @@ class BreakEven(_Figures):
     def value(self) -> float:
         """The figure to beat."""
         return self.rows[0].estimate.value
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The account of a mechanism over a table of transactions, in money.
+
+    Attributes:
+        value: Worth to customers of what was given, less fees.
+        cost: Its cost to the shop, less fees.
+        owed: Worth to customers of what is still open.
+    """
+
+    value: float
+    cost: float
+    owed: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +271,26 @@ class Mechanism:
         day = day_number(as_of)
         book = read_book(transactions, partner=self.needs_partner).until(day)
         return self._owed(book, day, redeemed) if len(book.row) else 0.0
+
+    def settle(self, transactions: Any, *, as_of: Any, redeemed: float = 1.0) -> Settlement:
+        """Return what the rules gave, cost and still owe at the end of a day, in one go.
+
+        Args:
+            transactions: As for :meth:`earn`; later rows are left out.
+            as_of: The day, a date.
+            redeemed: Share of rewards due that have been taken.
+
+        Raises:
+            ContractError: As for :meth:`earn`.
+            ArgumentError: When a figure is missing from the rules, or an option is unusable.
+        """
+        fraction("redeemed", redeemed)
+        day = day_number(as_of)
+        book = read_book(transactions, partner=self.needs_partner).until(day)
+        if not len(book.row):
+            return Settlement(0.0, 0.0, 0.0)
+        value, cost = self._earn(book).total(redeemed=redeemed)
+        return Settlement(float(value.sum()), float(cost.sum()), self._owed(book, day, redeemed))
 
     def _owed(self, book: Book, day: int, redeemed: float) -> float:
         del day  # rewards due never lapse

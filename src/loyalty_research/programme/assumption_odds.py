@@ -11,8 +11,8 @@ import numpy as np
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, percent
-from loyalty_research.mechanisms import Mechanism, NoProgramme
-from loyalty_research.programme.scenarios import Scenario, assumed_scenario, play_year, rule_figures
+from loyalty_research.mechanisms import NoProgramme
+from loyalty_research.programme.scenarios import Scenario, play_year, rule_figures, with_assumptions
 from loyalty_research.programme.tornado import check_swings, default_swings
 from loyalty_research.programme.what_if import MARGIN, check_shop
 from loyalty_research.simulate import read_population
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from loyalty_research.mechanisms import Mechanism
     from loyalty_research.simulate import PopulationTruth
 
     Floats = NDArray[np.float64]
@@ -138,10 +139,7 @@ def assumption_odds(
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
             raise ArgumentError(f"{name} must be a whole number, at least {least}; got {value!r}")
     shops = read_population(population)
-    if isinstance(scenario, Mechanism):
-        scenario = assumed_scenario(scenario, population=shops)
-    if not isinstance(scenario, Scenario) or isinstance(scenario.mechanism, NoProgramme):
-        raise ArgumentError(f"scenario must be a Scenario or a mechanism with a programme; got {scenario!r}")
+    scenario = with_assumptions(scenario, shops)
     ranges = default_swings(scenario, margin=margin) if swings is None else dict(swings)
     middles = {**scenario.assumptions, **rule_figures(scenario.mechanism), "margin": margin}
     check_swings(ranges, middles)

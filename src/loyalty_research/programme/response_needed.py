@@ -9,19 +9,24 @@ import numpy as np
 
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Estimate, check_level
-from loyalty_research.mechanisms import Mechanism, NoProgramme
-from loyalty_research.programme.scenarios import Scenario, assumed_scenario, play_year
+from loyalty_research.mechanisms import NoProgramme
+from loyalty_research.programme.scenarios import Scenario, play_year, with_assumptions
 from loyalty_research.programme.what_if import MARGIN, check_shop, mean_over_seeds, read_seeds
 from loyalty_research.simulate import read_population
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
+    from loyalty_research.mechanisms import Mechanism
     from loyalty_research.simulate import PopulationTruth
+
+    Floats = NDArray[np.float64]
 
 __all__ = ["extra_orders_to_break_even"]
 
-MOST = 3.0
+FIRST, MOST = 0.1, 3.0
 STEPS = 12
 
 
@@ -68,41 +73,27 @@ def extra_orders_to_break_even(
     check_level(level)
     check_shop(margin, customers)
     shops, order = read_population(population), read_seeds(seeds)
-    if isinstance(scenario, Mechanism):
-        scenario = assumed_scenario(scenario, population=shops)
-    if not isinstance(scenario, Scenario) or isinstance(scenario.mechanism, NoProgramme):
-        raise ArgumentError(f"scenario must be a Scenario or a mechanism with a programme; got {scenario!r}")
-    program: Scenario = scenario
+    program = with_assumptions(scenario, shops)
     none = Scenario(mechanism=NoProgramme())
     base = [_profit(none, shops, s, margin, customers) for s in order]
 
-    def gains(effect: float) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def gains(effect: float) -> Floats:
         moved = program.with_value("rate_effect", effect)
         return np.array([_profit(moved, shops, s, margin, customers) for s in order]) - base
 
-    low, high = 0.0, MOST
     joined = [play_year(program, shops, customers=customers, seed=s).members for s in order]
     if not any(joined):
         raise ArgumentError(f"nobody joins {program.label} in any of the shops, so no response can pay")
-    at_low, at_high = gains(low), gains(high)
+    at_low = gains(0.0)
     if at_low.mean() >= 0:
         return _known(0.0, len(order), level)
-    if at_high.mean() <= 0:
-        return _known(math.inf, len(order), level)
-    # regula falsi, Illinois variant: the gain rises almost in a straight line
-    f_low, f_high, at = float(at_low.mean()), float(at_high.mean()), at_low
-    effect, side = low, 0
-    for _ in range(STEPS):
-        effect = (low * f_high - high * f_low) / (f_high - f_low)
-        at = gains(effect)
-        f = float(at.mean())
-        if abs(f) < 1e-4 * (abs(float(at_low.mean())) + abs(float(at_high.mean()))):
-            break
-        if f < 0:
-            low, f_low, f_high, side = effect, f, f_high / 2 if side < 0 else f_high, -1
-        else:
-            high, f_high, f_low, side = effect, f, f_low / 2 if side > 0 else f_low, 1
-    slope = (float(at_high.mean()) - float(at_low.mean())) / MOST
+    high = FIRST
+    while (at_high := gains(high)).mean() <= 0:
+        if high == MOST:
+            return _known(math.inf, len(order), level)
+        high = min(4 * high, MOST)
+    effect, at = _crossing(gains, high, float(at_low.mean()), float(at_high.mean()))
+    slope = (float(at_high.mean()) - float(at_low.mean())) / high
     error = mean_over_seeds(at, level, paired=True)
     half = (error.high - error.low) / 2 / slope
     return Estimate(
@@ -114,6 +105,27 @@ def extra_orders_to_break_even(
         n=len(order),
         unit="fraction",
     )
+
+
+def _crossing(
+    gains: Callable[[float], Floats], high: float, f_low: float, f_high: float
+) -> tuple[float, Floats]:
+    """Return where the mean gain crosses 0 between 0 and ``high``, and the gains there.
+
+    Regula falsi in its Illinois variant: the gain rises almost in a straight line.
+    """
+    low, side, near = 0.0, 0, 1e-4 * (abs(f_low) + abs(f_high))
+    for step in range(STEPS):
+        effect = (low * f_high - high * f_low) / (f_high - f_low)
+        at = gains(effect)
+        f = float(at.mean())
+        if abs(f) < near or step == STEPS - 1:
+            break
+        if f < 0:
+            low, f_low, f_high, side = effect, f, f_high / 2 if side < 0 else f_high, -1
+        else:
+            high, f_high, f_low, side = effect, f, f_low / 2 if side > 0 else f_low, 1
+    return effect, at
 
 
 def _known(value: float, n: int, level: float) -> Estimate:

@@ -20,6 +20,8 @@ from loyalty_research.mechanisms import (
 from loyalty_research.simulate import programme_year, read_population
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from loyalty_research.simulate import PopulationTruth, ProgrammeYear
 
 __all__ = [
@@ -30,6 +32,7 @@ __all__ = [
     "play_year",
     "rule_figures",
     "typical_member",
+    "with_assumptions",
 ]
 
 PULL = 1.5
@@ -253,6 +256,19 @@ def assumed_scenario(
     return replace(silent, rate_effect=min(PULL * worth, 1.0))
 
 
+def with_assumptions(scenario: Scenario | Mechanism, population: PopulationTruth) -> Scenario:
+    """Return a scenario with a programme: as it is, or a mechanism under its conventions.
+
+    Raises:
+        ArgumentError: When it is neither, or there is no programme.
+    """
+    if isinstance(scenario, Mechanism):
+        scenario = assumed_scenario(scenario, population=population)
+    if not isinstance(scenario, Scenario) or isinstance(scenario.mechanism, NoProgramme):
+        raise ArgumentError(f"scenario must be a Scenario or a mechanism with a programme; got {scenario!r}")
+    return scenario
+
+
 def _worth(scenario: Scenario, population: PopulationTruth) -> float:
     """Return what comes back to members per unit of spending here, before any fee."""
     rules = scenario.mechanism
@@ -404,20 +420,13 @@ def _settled(scenario: Scenario, year: ProgrammeYear, customers: int) -> Account
     if not len(orders):
         return replace(base, running=running, owed=owed)
     fees = rules.fees(orders) if isinstance(rules, PaidMembership) else 0.0
-    return replace(
-        base,
-        rewards=_rewards(scenario, year) + fees,
-        fees=fees,
-        running=running,
-        owed=owed + rules.owed(orders, as_of=year.last_day, redeemed=scenario.redeemed),
-    )
+    found = rules.settle(orders, as_of=year.last_day, redeemed=scenario.redeemed)
+    cost = _pool_cost(scenario, rules, orders) if isinstance(rules, Coalition) else found.cost
+    return replace(base, rewards=cost + fees, fees=fees, running=running, owed=owed + found.owed)
 
 
-def _rewards(scenario: Scenario, year: ProgrammeYear) -> float:
-    """Return the cost of what members took, less fees where there are any."""
-    rules, orders = scenario.mechanism, year.member_orders
-    if not isinstance(rules, Coalition):
-        return float(rules.earn(orders, redeemed=scenario.redeemed)["cost"].sum())
+def _pool_cost(scenario: Scenario, rules: Coalition, orders: pd.DataFrame) -> float:
+    """Return what a coalition costs this shop: points it issues, and points used for less than they are worth."""
     earned = rules.earn(orders)
     here = (orders["partner_id"] == _home(rules)).to_numpy()
     issued, spend = float(earned["cost"].to_numpy()[here].sum()), orders["amount"].to_numpy()

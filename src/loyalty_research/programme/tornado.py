@@ -11,13 +11,13 @@ import numpy as np
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
-from loyalty_research.mechanisms import Mechanism, NoProgramme
+from loyalty_research.mechanisms import NoProgramme
 from loyalty_research.programme.scenarios import (
     Scenario,
-    assumed_scenario,
     assumption_name,
     play_year,
     rule_figures,
+    with_assumptions,
 )
 from loyalty_research.programme.what_if import MARGIN, check_shop, mean_over_seeds, read_seeds
 from loyalty_research.simulate import read_population
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from loyalty_research.estimates import Estimate
+    from loyalty_research.mechanisms import Mechanism
     from loyalty_research.programme.scenarios import Account
     from loyalty_research.simulate import PopulationTruth
 
@@ -224,10 +225,7 @@ def assumption_tornado(
     check_level(level)
     shops, order = read_population(population), read_seeds(seeds)
     check_shop(margin, customers)
-    if isinstance(scenario, Mechanism):
-        scenario = assumed_scenario(scenario, population=shops)
-    if not isinstance(scenario, Scenario) or isinstance(scenario.mechanism, NoProgramme):
-        raise ArgumentError(f"scenario must be a Scenario or a mechanism with a programme; got {scenario!r}")
+    scenario = with_assumptions(scenario, shops)
     ranges = default_swings(scenario, margin=margin) if swings is None else dict(swings)
     middles = {**scenario.assumptions, **rule_figures(scenario.mechanism), "margin": margin}
     check_swings(ranges, middles)
