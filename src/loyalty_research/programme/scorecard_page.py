@@ -160,15 +160,12 @@ class ScorecardStudy:
             estimate = line.estimate
             if estimate is None:
                 continue
-            row = {
-                "measure": line.measure,
-                "estimate": _with_limits(estimate),
-                "denominator": f"{estimate.n:,} {line.denominator}",
-            }
-            if changes:
-                row["change"] = "–" if line.change is None else _change(line.change)
+            row = {"measure": line.measure, "estimate": _with_limits(estimate)}
             if aimed:
                 row["status"] = line.status
+            if changes:
+                row["change"] = "–" if line.change is None else _change(line.change)
+            row["denominator"] = f"{estimate.n:,} {line.denominator}"
             rows.append(row)
         return pd.DataFrame(rows, columns=["measure", "estimate", "denominator"] if not rows else None)
 

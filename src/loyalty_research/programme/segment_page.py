@@ -14,6 +14,7 @@ from loyalty_research.estimates import Check, Finding, check_level
 from loyalty_research.i18n import message, number, percent
 from loyalty_research.programme._scorecard_sources import because
 from loyalty_research.programme._segment_divisions import Moments, named_divisions
+from loyalty_research.programme._segment_words import calibration, place, plain, rank, rule_names, with_limits
 from loyalty_research.programme.cycle_mixture import cycle_mixture
 from loyalty_research.programme.segments import AGES
 from loyalty_research.summaries._frames import positive_days
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from loyalty_research.data import Dataset
-    from loyalty_research.estimates import Estimate
     from loyalty_research.programme._segment_divisions import Division, Outlook
     from loyalty_research.programme.cycle_mixture import CycleMixture
     from loyalty_research.programme.relationship_segments import ConsentOfTheYoung
@@ -37,8 +37,6 @@ __all__ = ["SegmentStudy", "segment_study"]
 
 _SMALL = 6  # divisions of more segments are compared, not listed
 _CLAIM = 0.7
-_FAR = 1.25  # made per one expected, from which a forecast misleads
-_ORDER = ("loyal", "occasional", "lapsed", "one-time", "potential", "negative")
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ class SegmentStudy:
         """Return the main segments, the best first where they have an order."""
         if self.main is None:
             return []
-        return sorted(self.main.outcomes.later.items(), key=_place)
+        return sorted(self.main.outcomes.later.items(), key=place)
 
     def table(self) -> pd.DataFrame:
         """Return the main division in words: size, what was expected, and what was done."""
@@ -133,15 +131,15 @@ class SegmentStudy:
         for segment, later in self._ordered():
             row = {message("Segment"): segment}
             if self.placed is not None:
-                row[message("Share of customers")] = _with_limits(self.placed.sizes[segment])
-                row[message("Still customers, as modelled")] = _with_limits(self.placed.still.get(segment))
-                row[message("Purchases expected")] = _plain(self.placed.ahead.get(segment), digits=2)
+                row[message("Share of customers")] = with_limits(self.placed.sizes[segment])
+                row[message("Still customers, as modelled")] = with_limits(self.placed.still.get(segment))
+                row[message("Purchases expected")] = plain(self.placed.ahead.get(segment), digits=2)
             else:
                 count = self.main.outcomes.customers[segment]
                 row[message("Customers")] = "–" if count is None else f"{count:,}"
-            row[message("Purchases made")] = _with_limits(later.purchases, digits=2)
-            row[message("Share of revenue before")] = _plain(later.share_before)
-            row[message("Share of revenue after")] = _with_limits(later.share)
+            row[message("Purchases made")] = with_limits(later.purchases, digits=2)
+            row[message("Share of revenue before")] = plain(later.share_before)
+            row[message("Share of revenue after")] = with_limits(later.share)
             rows.append(row)
         return pd.DataFrame(rows)
 
@@ -171,24 +169,24 @@ class SegmentStudy:
             message(
                 "On a scale from 0, as good as chance, to 1, all the same, the two placements agree at {value} (adjusted "
                 "Rand index).",
-                value=_with_limits(found.agreement, digits=2),
+                value=with_limits(found.agreement, digits=2),
             ),
         )
 
     def compared(self) -> pd.DataFrame:
         """Return every division: how well it told later purchases, and whether it holds over time."""
         rows = []
-        ranked = sorted(self.divisions, key=_rank, reverse=True)
+        ranked = sorted(self.divisions, key=rank, reverse=True)
         for one in ranked:
             agreement = None if one.stability is None else one.stability.agreement
             rows.append(
                 {
                     message("Divided by"): one.name,
                     message("Segments"): len(one.outcomes.later),
-                    message("Differences in later purchases it explains"): _with_limits(
+                    message("Differences in later purchases it explains"): with_limits(
                         one.outcomes.explained
                     ),
-                    message("Agreement a window later, 0 to 1"): _with_limits(agreement, digits=2),
+                    message("Agreement a window later, 0 to 1"): with_limits(agreement, digits=2),
                 }
             )
         return pd.DataFrame(rows)
@@ -199,13 +197,13 @@ class SegmentStudy:
             {
                 message("Divided by"): one.name,
                 message("Segment"): segment,
+                message("Purchases made"): with_limits(later.purchases, digits=2),
+                message("Share of revenue after"): with_limits(later.share),
                 message("Customers"): one.outcomes.customers[segment],
-                message("Purchases made"): _with_limits(later.purchases, digits=2),
-                message("Share of revenue after"): _with_limits(later.share),
             }
             for one in self.divisions[1:]
             if len(one.outcomes.later) <= _SMALL
-            for segment, later in sorted(one.outcomes.later.items(), key=_place)
+            for segment, later in sorted(one.outcomes.later.items(), key=place)
         ]
         return pd.DataFrame(rows)
 
@@ -213,7 +211,7 @@ class SegmentStudy:
         """Return pairs of published rules that share customers, the largest overlap first."""
         if self.overlap is None:
             return pd.DataFrame()
-        names = _rule_names()
+        names = rule_names()
         rows = []
         for record, share in zip(
             self.overlap.pairs.to_dict("records"), self.overlap.shares.values(), strict=True
@@ -228,7 +226,7 @@ class SegmentStudy:
                     {
                         message("Both"): pair,
                         message("Customers"): record["customers"],
-                        message("Of those under either"): _with_limits(share),
+                        message("Of those under either"): with_limits(share),
                     },
                 )
             )
@@ -327,7 +325,7 @@ class SegmentStudy:
         if self.main is not None:
             parts += [self.main.outcomes, self.main.stability]
         found = [c for part in parts if part is not None for c in part.checks]
-        own = () if self.placed is None or self.main is None else (_calibration(self.main),)
+        own = () if self.placed is None or self.main is None else (calibration(self.main),)
         every = dict.fromkeys([*(self.model or ()), *own, *found])
         warned = {c.name for c in every if c.status != "passed"}
         return tuple(c for c in every if c.status != "passed" or c.name not in warned)
@@ -369,72 +367,6 @@ class SegmentStudy:
             if frame["expected"].notna().any()
             else message("Mark and line: what customers did, with its interval."),
         )
-
-
-def _rule_names() -> dict[str, str]:
-    return {
-        "current": message("current"),
-        "potential": message("potential"),
-        "loyal": message("loyal"),
-        "negative": message("negative"),
-        "walk-in": message("walk-in"),
-    }
-
-
-def _calibration(one: Division) -> Check:
-    """Set what segments did beside what the model had expected of them."""
-    name = message("Purchases made per one expected")
-    known = {
-        segment: later.against_expected
-        for segment, later in sorted(one.outcomes.later.items(), key=_place)
-        if later.against_expected is not None
-    }
-    said = ", ".join(f"{segment} {_with_limits(ratio, digits=2)}" for segment, ratio in known.items())
-    if not known:
-        return Check(name, "not measurable", message("No segment can be shown, or nothing was bought."))
-    off = any(
-        not (1 / _FAR < ratio.value < _FAR) and not ratio.low <= 1 <= ratio.high for ratio in known.values()
-    )
-    if off:
-        return Check(
-            name,
-            "warning",
-            message("The model is far off in a segment; do not forecast by it there: {said}.", said=said),
-        )
-    return Check(name, "passed", message("No segment is off by more than a quarter: {said}.", said=said))
-
-
-def _place(one: tuple[str, SegmentLater]) -> int:
-    return _ORDER.index(one[0]) if one[0] in _ORDER else len(_ORDER)
-
-
-def _rank(one: Division) -> float:
-    found = one.outcomes.explained
-    return -1.0 if found is None or math.isnan(found.value) else found.value
-
-
-def _plain(estimate: Estimate | None, *, digits: int | None = None) -> str:
-    if estimate is None:
-        return "–"
-    return estimate.format() if digits is None else number(estimate.value, digits=digits)
-
-
-def _with_limits(estimate: Estimate | None, *, digits: int | None = None) -> str:
-    """Return a figure and its limits, which the caption says the level of."""
-    if estimate is None or math.isnan(estimate.value):
-        return "–"
-
-    def shown(value: float) -> str:
-        return estimate.format(value) if digits is None else number(value, digits=digits)
-
-    if math.isnan(estimate.low) or estimate.low == estimate.high:
-        return shown(estimate.value)
-    return message(
-        "{value} ({low} to {high})",
-        value=shown(estimate.value),
-        low=shown(estimate.low),
-        high=shown(estimate.high),
-    )
 
 
 def segment_study(

@@ -104,7 +104,8 @@ class ValueSegments(Result):
         if self.moved is not None:
             said.append(
                 message(
-                    "{share} of customers lie so near an edge that other plausible parameters would place them elsewhere.",
+                    "The segment of {share} of customers is not sure: they lie so near an edge that another fit, as good "
+                    "for these data, would place them elsewhere.",
                     share=self.moved.format(),
                 )
             )
