@@ -126,6 +126,10 @@ def test_verdicts_claim_no_effect_and_checks_say_what_is_missing():
         launch=(pd.Timestamp(LAUNCH) + pd.Timedelta(weeks=20)).date(),
     )
     assert {c.name: c.status for c in late.checks}["No jump before the launch"] == "warning"
+    assert "does not pass: No jump before the launch" in late.verdict()
+    bent = np.exp(line(60, 40) - 0.0004 * np.arange(-60, 40) ** 2 + np.tile(noise[:50], 2))
+    curve = interrupted_time_series(weekly(bent, 60), launch=LAUNCH)
+    assert "Straight lines, and errors that remember one period" in curve.verdict()
 
 
 def test_what_cannot_be_is_refused():

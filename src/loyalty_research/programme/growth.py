@@ -374,8 +374,8 @@ def _checks(
         found.append(Check(message("Every source has enough customers"), "not measurable", said))
     if new is None:
         said = message(
-            "New customers cannot be told from old ones, or are too few: without dates of acquisition that takes {need} "
-            "days of transactions, and the record has {have}.",
+            "New customers are too few in a window, or cannot be told from old ones: without dates of acquisition that takes "
+            "{need} days of transactions, and the record has {have}.",
             need=f"{5 * window // 2:,}",
             have=f"{record.end - record.begin + 1:,}",
         )

@@ -103,16 +103,25 @@ class InterruptedSeries(Result):
         }
         moved = any(e.low > 0 or e.high < 0 for e in (self.level_change, self.average_change))
         if moved:
-            return message(
+            said = message(
                 "On {date} sales jumped by {jump} ({interval}) against the line from before, on average since then by "
                 "{average} ({limits}). That is consistent with an effect of what was launched, and as much with "
                 "anything else that began then: that nothing was advertised does not prove it.",
                 **values,
             )
+        else:
+            said = message(
+                "On {date} no change of sales can be told from chance: a jump of {jump} ({interval}), on average since then "
+                "{average} ({limits}).",
+                **values,
+            )
+        doubts = [check.name for check in self.checks if check.status == "warning"]
+        if not doubts:
+            return said
         return message(
-            "On {date} no change of sales can be told from chance: a jump of {jump} ({interval}), on average since then "
-            "{average} ({limits}).",
-            **values,
+            "{said} Read it with care, since the series does not pass: {doubts}.",
+            said=said,
+            doubts="; ".join(doubts),
         )
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -476,9 +485,10 @@ def _left_over(rest: Array, lags: int) -> Check:
     statistic = n * (n + 2) * sum(r * r / (n - k) for k, r in enumerate(alike, 1))
     p_value = float(chdtrc(max(lags - 1, 1), statistic))
     said = message(
-        "Ljung and Box's test of what is left up to {lags} periods apart: p = {p}.",
+        "Ljung and Box's test of what is left up to {lags} periods apart: {p}. A small p says that straight lines do not "
+        "describe the series, or that its errors remember longer.",
         lags=lags,
-        p=number(p_value, digits=3),
+        p=message("p < 0.001") if p_value < 0.001 else message("p = {p}", p=number(p_value, digits=3)),
     )
-    status = message("Errors remember one period only")
-    return Check(status, "warning" if p_value < 0.01 else "passed", said, p_value=p_value)
+    name = message("Straight lines, and errors that remember one period")
+    return Check(name, "warning" if p_value < 0.01 else "passed", said, p_value=p_value)
