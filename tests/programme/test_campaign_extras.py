@@ -164,6 +164,10 @@ def test_rewards_drawn_by_lot_are_read_when_named():
     share = pd.Series(brought).groupby(reward).mean()
     assert found["ReferralReward"].brought.value == pytest.approx(share[True] - share[False])
     assert "Do not compare scores" in text(study)
+    assert study.lift is None
+    assert dict(study.absent)["What the messages caused"].startswith(
+        "Nobody was drawn by lot to get no message"
+    )
     plain = campaign_study(source)
     assert "No experiment was named" in dict(plain.absent)["Rewards for feedback"]
     wrong = campaign_study(source, feedback_experiment="autumn")

@@ -54,7 +54,7 @@ def test_a_rule_is_what_the_audit_finds_of_its_parts():
     assert found.messages[law.name].value >= max(audit.quiet.value, audit.hour_caps[24].value)
 
 
-def test_a_law_counts_in_its_own_zone():
+def test_hours_are_those_of_the_place():
     # 14:30 UTC is 21:30 in Viet Nam, 15:30 UTC is 22:30
     contacts = pd.DataFrame(
         {
@@ -63,8 +63,10 @@ def test_a_law_counts_in_its_own_zone():
             "sent_at": pd.to_datetime(["2024-05-01 14:30", "2024-05-01 15:30"]),
         }
     )
-    found = audit_contact_rules(contacts, timezone="Europe/Madrid", rules=["viet-nam-decree-91"])
-    assert found.messages["viet-nam-decree-91"].value == 0.5
+    law = ["viet-nam-decree-91"]
+    there = audit_contact_rules(contacts, timezone="Asia/Ho_Chi_Minh", rules=law)
+    assert there.messages["viet-nam-decree-91"].value == 0.5
+    assert audit_contact_rules(contacts, timezone="UTC", rules=law).messages["viet-nam-decree-91"].value == 0
 
 
 def test_rules_on_hours_need_hours_and_every_rule_has_a_source():

@@ -88,7 +88,7 @@ def test_texts_and_open_windows_are_left_out_and_counted():
     plain = unopened_streaks(mail, orders, **OPTIONS)
     both = unopened_streaks(pd.concat([mail, texts]), orders, **OPTIONS)
     assert both.reactivated == plain.reactivated
-    assert any("40 text messages" in c.detail for c in both.checks)
+    assert any("40 messages went by channels" in c.detail for c in both.checks)
     short = unopened_streaks(mail, orders, within_days=5, as_of="2024-03-01")
     assert any("were watched for less than 5 days" in c.detail for c in short.checks)
 

@@ -108,6 +108,15 @@ def test_nobody_brought_in_an_arm_leaves_quality_unmeasured():
     assert "cannot be limited" in found.verdict()
 
 
+def test_referrals_of_which_nobody_came_are_told_as_such():
+    people, referrals, orders = world(np.random.default_rng(8))
+    none = referrals.assign(referred_id=None)
+    found = referral_reward(people, none, transactions=orders, value_days=90, margin=1.0, **OPTIONS)
+    assert found.referring.low > 0
+    assert found.value_brought is None
+    assert "nobody is recorded to have come" in found.verdict()
+
+
 def test_a_referred_customer_who_was_drawn_too_is_counted():
     people, referrals, _ = world(np.random.default_rng(5))
     inside = referrals.assign(referred_id=["c0599", *referrals["referred_id"][1:]])

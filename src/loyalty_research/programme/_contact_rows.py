@@ -37,6 +37,7 @@ __all__ = [
     "of_messages",
     "read_contacts",
     "refuse",
+    "reports_no_opening",
     "shielded",
     "unconsented",
 ]
@@ -79,7 +80,7 @@ def read_contacts(contacts: Any) -> pd.DataFrame:
     need(columns, ["customer_id", "sent_at", "event"], "contacts")
     date_column(lazy, "contacts", "sent_at")
     kept = ["customer_id", "sent_at", "event", *(c for c in OPTIONAL if c in columns)]
-    frame = collect(lazy.select(*(nw.col(c) for c in kept)))
+    frame = collect(lazy.select(*(nw.col(c) for c in kept))).reset_index(drop=True)
     if frame.empty:
         raise ContractError("contacts is empty: there is nothing to measure")
     for column in ("customer_id", "sent_at", "event"):
@@ -109,6 +110,24 @@ def is_text(rows: pd.DataFrame) -> NDArray[np.bool_]:
     if "channel" not in rows.columns:
         return np.zeros(len(rows), dtype=bool)
     return np.asarray(rows["channel"].astype("string").str.strip().str.lower().isin(TEXTS), dtype=bool)
+
+
+def reports_no_opening(rows: pd.DataFrame) -> NDArray[np.bool_]:
+    """Return which rows are of channels that never report an opening, such as texts and paper.
+
+    A channel counts as one where opens are recorded of others and of it none is.
+
+    Examples:
+        >>> rows = pd.DataFrame({"channel": ["e-mail", "e-mail", "paper"], "event": ["sent", "open", "sent"]})
+        >>> reports_no_opening(rows).tolist()
+        [False, False, True]
+    """
+    text = is_text(rows)
+    opened = (rows["event"] == "open").to_numpy()
+    if "channel" not in rows.columns or not opened.any():
+        return text
+    known = rows.loc[opened, "channel"].dropna().unique()
+    return np.asarray(text | (rows["channel"].notna() & ~rows["channel"].isin(known)).to_numpy(dtype=bool))
 
 
 def check_consent(mode: str) -> None:

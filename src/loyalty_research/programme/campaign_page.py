@@ -397,9 +397,15 @@ def _lift(
         absent.append((name, why))
         return None, None, 0, None
     drawn = source.frame("assignments")
-    known = sorted(drawn["experiment_id"].astype(str).unique())
+    # rewards drawn by lot are experiments of their own, unless they are asked for by name
+    other = {asked.more.feedback, asked.more.referral} - {experiment}
+    known = sorted(set(drawn["experiment_id"].astype(str)) - other)
     if experiment is not None and experiment not in known:
         raise ContractError(f"assignments has no experiment {experiment!r}; it has {', '.join(known)}")
+    if not known:
+        why = message("Nobody was drawn by lot to get no message, so what the messages caused is not known.")
+        absent.append((name, why))
+        return None, None, 0, None
     if experiment is None and len(known) > 1:
         why = message("Several experiments are recorded; name one of {known}.", known=", ".join(known))
         absent.append((name, why))

@@ -20,9 +20,9 @@ from loyalty_research.programme._contact_rows import (
     clustered_proportion,
     few,
     gate_consent,
-    is_text,
     not_measurable,
     read_contacts,
+    reports_no_opening,
     shielded,
     unconsented,
 )
@@ -216,7 +216,7 @@ def campaign_funnel(
         raise ContractError("contacts lacks the column channel, by which the funnel is to be grouped")
     rows, consent = gate_consent(rows, without_consent)
     pairs, orphans = _pairs(rows, by)
-    checks = [consent, _orphan_check(orphans, len(rows)), _opens_check(int(pairs["text"].sum()))]
+    checks = [consent, _orphan_check(orphans, len(rows)), _opens_check(int(pairs["unseen"].sum()))]
     recorded = set(rows["event"])
     if orders is not None and within_days is not None:
         immature = _mark_orders(pairs, orders, within_days, as_of)
@@ -259,7 +259,7 @@ def _pairs(rows: pd.DataFrame, by: str | None) -> tuple[pd.DataFrame, int]:
     for event in ("delivered", "open", "click", "redeem", "opt_out"):
         pairs[event] = index.isin(known[(rows["event"] == event).to_numpy()])
     pairs["sent"] = True
-    pairs["text"] = is_text(pairs)
+    pairs["unseen"] = reports_no_opening(rows)[sent.index]
     return pairs, int((~known.isin(index)).sum())
 
 
@@ -306,8 +306,8 @@ def _steps(part: pd.DataFrame, recorded: set[str], level: float) -> Iterable[dic
             }
             continue
         base = part[part[under] & part["mature"]] if numerator == "order" else part[part[under]]
-        if numerator == "open" and len(base) and base["text"].all():
-            reason = message("Text messages report no opening.")
+        if numerator == "open" and len(base) and base["unseen"].all():
+            reason = message("This channel reports no opening.")
             yield {
                 **line,
                 "count": 0,
@@ -317,7 +317,7 @@ def _steps(part: pd.DataFrame, recorded: set[str], level: float) -> Iterable[dic
             }
             continue
         if numerator == "open":
-            base = base[~base["text"]]
+            base = base[~base["unseen"]]
         if base.empty:
             reason = message("There are no {denominator}.", denominator=_label(under))
             yield {
@@ -353,16 +353,16 @@ def _orphan_check(orphans: int, rows: int) -> Check:
     )
 
 
-def _opens_check(texts: int) -> Check:
+def _opens_check(unseen: int) -> Check:
     detail = message(
         "Opens are unreliable: mail programs fetch images unasked and some readers block them. "
         "Judge by clicks and orders."
     )
-    if texts:
+    if unseen:
         detail += " " + messages(
-            "{count} text message reports no opening and is not among those that could be opened.",
-            "{count} text messages report no opening and are not among those that could be opened.",
-            texts,
+            "{count} message went by a channel that reports no opening and is not among those that could be opened.",
+            "{count} messages went by channels that report no opening and are not among those that could be opened.",
+            unseen,
         )
     return Check(message("Opens"), "warning", detail)
 

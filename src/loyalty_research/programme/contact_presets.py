@@ -52,7 +52,6 @@ class ContactRule:
         quiet_hours: ``(from, until)`` of local time, half-open.
         caps: Days of a window to the most messages a customer may get in it.
         hour_caps: Hours of a window to the most messages.
-        timezone: Zone in which a law counts, or None for the reader's own.
     """
 
     name: str
@@ -60,7 +59,6 @@ class ContactRule:
     quiet_hours: tuple[tuple[str, str], ...] = ()
     caps: Mapping[int, int] = field(default_factory=dict)
     hour_caps: Mapping[int, int] = field(default_factory=dict)
-    timezone: str | None = None
 
 
 _ALL: Final = (
@@ -85,7 +83,6 @@ _ALL: Final = (
         "Viet Nam, Decree 91/2020/ND-CP on spam: advertising texts from 07:00 to 22:00 only, at most 3 in 24 hours.",
         quiet_hours=(("22:00", "07:00"),),
         hour_caps={24: 3},
-        timezone="Asia/Ho_Chi_Minh",
     ),
 )
 
@@ -195,7 +192,8 @@ def audit_contact_rules(
 
     Args:
         contacts: Contact events with ``sent_at`` in naive UTC; anything narwhals reads.
-        timezone: IANA zone of the place where messages are read; a rule of law counts in its own.
+        timezone: IANA zone of the place where messages are read, in which every rule's hours count; a law
+            binds only where it is the law.
         rules: Names of presets, or rules of your own.
         channel: Only messages of this channel, such as ``"sms"``.
         without_consent: See :func:`audit_contacts`.
@@ -220,7 +218,7 @@ def audit_contact_rules(
     rows, consent = gate_consent(read_contacts(contacts), without_consent)
     sent = sent_messages(rows, channel).sort_values(["customer_id", "sent_at"], kind="stable")
     who = sent["customer_id"].to_numpy()
-    flags = {rule.name: _breaches(sent, rule, rule.timezone or timezone) for rule in chosen}
+    flags = {rule.name: _breaches(sent, rule, timezone) for rule in chosen}
     local = local_moments(sent["sent_at"], timezone)
     timed = bool((local.dt.normalize() != local).any())
     known = {

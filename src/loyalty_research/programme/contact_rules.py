@@ -18,12 +18,12 @@ from loyalty_research.programme._contact_rows import (
     clustered_proportion,
     few,
     gate_consent,
-    is_text,
     local_moments,
     not_measurable,
     of_customers,
     of_messages,
     read_contacts,
+    reports_no_opening,
     shielded,
 )
 from loyalty_research.stats.proportions import difference_in_proportions, proportion
@@ -391,7 +391,7 @@ def sunset_policy_test(
         as_of: Last day observed; who was watched for less is left out and counted.
         unopened: Messages after which customers are judged.
         wait_days: Days given to open the last of them.
-        channel: Only messages of this channel; text messages, which report no opening, never count.
+        channel: Only messages of this channel; channels that report no opening, such as texts, never count.
         without_consent: ``"error"`` refuses messages sent without consent, ``"leave-out"`` drops them with
             all they led to, ``"count"`` keeps them; the last two count them in a check.
         level: Confidence level.
@@ -422,7 +422,7 @@ def sunset_policy_test(
         positive_days(value, name, least=least)
     check_consent(without_consent)
     rows, consent = gate_consent(read_contacts(contacts), without_consent)
-    rows = rows[~is_text(rows) | (rows["event"] != "sent").to_numpy()]
+    rows = rows[~reports_no_opening(rows) | (rows["event"] != "sent").to_numpy()]
     if not rows["event"].isin(["open", "click"]).any():
         raise ContractError("contacts records no event 'open' or 'click', so nobody can be called silent")
     judged = _judged(rows, channel, unopened, wait_days)

@@ -18,8 +18,8 @@ from loyalty_research.programme._contact_rows import (
     clustered_proportion,
     few,
     gate_consent,
-    is_text,
     read_contacts,
+    reports_no_opening,
 )
 from loyalty_research.programme.contact_rules import sent_messages
 from loyalty_research.summaries._frames import positive_days
@@ -124,7 +124,7 @@ def unopened_streaks(
         as_of: Last day observed; messages watched for less are left out and counted.
         unopened: Streak from which on the rule would stop writing.
         longest: Streaks from this on are taken together.
-        channel: Only messages of this channel; text messages, which report no opening, never count.
+        channel: Only messages of this channel; channels that report no opening, such as texts, never count.
         without_consent: ``"error"`` refuses messages sent without consent, ``"leave-out"`` drops them with
             all they led to, ``"count"`` keeps them; the last two count them in a check.
         level: Confidence level.
@@ -164,8 +164,9 @@ def unopened_streaks(
         raise ContractError(
             "contacts records no event 'open' or 'click', so no message can be called unopened"
         )
-    texts = int((is_text(rows) & (rows["event"] == "sent").to_numpy()).sum())
-    sent = sent_messages(rows[~is_text(rows)], channel)
+    blind = reports_no_opening(rows)
+    unseen = int((blind & (rows["event"] == "sent").to_numpy()).sum())
+    sent = sent_messages(rows[~blind], channel)
     sent = sent.sort_values(["customer_id", "sent_at"], kind="stable").reset_index(drop=True)
     sent["place"] = sent.groupby("customer_id").cumcount()
     opened = _openings(sent, rows)
@@ -187,7 +188,7 @@ def unopened_streaks(
         ordered=_share(late, "ordered", level),
         within_days=within_days,
         longest=longest,
-        checks=(_opens_check(texts), _late_check(int((~mature).sum()), within_days), consent),
+        checks=(_opens_check(unseen), _late_check(int((~mature).sum()), within_days), consent),
     )
 
 
@@ -273,13 +274,13 @@ def _by_streak(kept: pd.DataFrame, longest: int, level: float) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def _opens_check(texts: int) -> Check:
+def _opens_check(unseen: int) -> Check:
     detail = message("Readers who block images look silent, and programs that fetch them look like readers.")
-    if texts:
+    if unseen:
         detail += " " + messages(
-            "{count} text message, which reports no opening, is left out.",
-            "{count} text messages, which report no opening, are left out.",
-            texts,
+            "{count} message went by a channel that reports no opening and is left out.",
+            "{count} messages went by channels that report no opening and are left out.",
+            unseen,
         )
     return Check(message("What an open is"), "warning", detail)
 

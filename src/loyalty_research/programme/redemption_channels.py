@@ -85,7 +85,7 @@ class RedemptionRatio(Result):
         if few(self.rate_one) or few(self.rate_other):
             return message("Fewer than five were redeemed in a channel, so no ratio is shown.")
         first = message(
-            "{one} was redeemed {ratio} times as often as {other}: {first} against {second} ({interval}).",
+            "Messages by {one} were redeemed {ratio} times as often as by {other}: {first} against {second} ({interval}).",
             one=self.one,
             other=self.other,
             ratio=number(self.ratio.value),

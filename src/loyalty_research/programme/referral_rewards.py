@@ -80,6 +80,13 @@ class ReferralReward(Result):
 
     def _verdict(self) -> str:
         up = self.brought
+        if up.value == 0 and math.isnan(up.low):
+            return message(
+                "Those offered a reward referred somebody more or less often by {change} ({interval}); nobody is recorded "
+                "to have come of it.",
+                change=self.referring.format(signed=True),
+                interval=self.referring.interval(signed=True),
+            )
         shown = {"change": up.format(signed=True), "interval": up.interval(signed=True)}
         first = (
             message(
@@ -206,7 +213,7 @@ def referral_reward(
     sizes = [int(m.sum()) for m in (own, held)]
     count = _per_referrer(came, people)
     bought = value = value_brought = None
-    if transactions is not None and value_days is not None:
+    if transactions is not None and value_days is not None and len(came):
         gains = _of_referred(came, margins(transactions, margin), value_days)
         bought = _per_brought(_per_referrer(gains, people, "bought"), count, own, held, level, "fraction")
         spent = _per_referrer(gains, people, "margin")
