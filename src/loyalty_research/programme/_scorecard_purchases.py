@@ -115,7 +115,7 @@ def _by_age(sheet: Sheet, day: int) -> Found:
 
 PURCHASES: Part = {
     "retention": (lambda: message("Retention"), _retention, True),
-    "survival": (lambda: message("Customers still there after a window"), _staying, True),
+    "survival": (lambda: message("Retention since the first purchase"), _staying, True),
     "repeat_purchase": (lambda: message("Repeat purchase"), _repeat, True),
     "purchase_frequency": (lambda: message("Orders per active customer and year"), _frequency, True),
     "tenure": (lambda: message("Mean tenure of active customers"), _tenure, True),
