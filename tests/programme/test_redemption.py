@@ -180,9 +180,9 @@ def test_intervals_cover_the_truth_at_length():
 @pytest.mark.slow
 def test_changes_of_breakage_cover_no_change_where_nothing_changes():
     rng = np.random.default_rng(9)
-    held, replicates = 0, 300
+    held, replicates = 0, 200
     for _ in range(replicates):
-        frame = cohorts(rng)
+        frame = cohorts(rng, customers=800)
         (now, moved), (then, moved_then) = by_age(frame), by_age(frame, until(240))
         found = change(now, then, moved, moved_then)
         held += found.low <= 0 <= found.high

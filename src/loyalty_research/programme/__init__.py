@@ -109,6 +109,7 @@ from loyalty_research.programme.relationship_segments import (
     published_rules,
     relationship_segments,
 )
+from loyalty_research.programme.response import ResponseWeights, response_weights
 from loyalty_research.programme.response_needed import extra_orders_to_break_even
 from loyalty_research.programme.retention import (
     RepeatPurchase,
@@ -235,6 +236,7 @@ __all__ = [
     "ReferralReward",
     "ReferredValue",
     "RepeatPurchase",
+    "ResponseWeights",
     "Retention",
     "ReturnOnInvestment",
     "RevenueConcentration",
@@ -331,6 +333,7 @@ __all__ = [
     "referred_customer_value",
     "relationship_segments",
     "repeat_purchase_rate",
+    "response_weights",
     "retention_multiplier",
     "retention_rate",
     "retention_table",

@@ -9,7 +9,7 @@ from loyalty_research.programme._scorecard_growth import GROWTH, GROWTH_OPTIONS
 from loyalty_research.programme._scorecard_members import MEMBERS
 from loyalty_research.programme._scorecard_purchases import PURCHASES
 from loyalty_research.programme._scorecard_revenue import CONCENTRATION, REVENUE
-from loyalty_research.programme._scorecard_surveys import SURVEYS
+from loyalty_research.programme._scorecard_surveys import SURVEY_OPTIONS, SURVEYS
 
 if TYPE_CHECKING:
     from loyalty_research.programme._scorecard_sheet import Part
@@ -27,5 +27,5 @@ MEASURES: Part = {
 }
 """Key to name, measure, and whether more of it is better, in the order of the card."""
 
-OPTIONS: tuple[str, ...] = (*GROWTH_OPTIONS, *EXPERIENCE_OPTIONS)
+OPTIONS: tuple[str, ...] = (*GROWTH_OPTIONS, *EXPERIENCE_OPTIONS, *SURVEY_OPTIONS)
 """Names that ``options`` of the scorecard may have: those the topics declare."""
