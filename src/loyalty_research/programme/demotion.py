@@ -141,6 +141,7 @@ class DemotionStudy(Result):
             "name": self.name,
             "difference": e.format(signed=True),
             "interval": e.interval(signed=True),
+            "level": "–" if self.line is None else e.format(self.line.level),
             "after": self._span(len(self.leads) - self.before - self.counted),
         }
         if self.line is None:
@@ -149,7 +150,6 @@ class DemotionStudy(Result):
                 "This is not what the loss did: whoever falls had been buying less, and may go on doing so.",
                 **fields,
             )
-        fields["level"] = e.format(self.line.level)
         if e.low <= 0 <= e.high:
             return message(
                 "Right at the line, losing the tier made no clear difference to {name} in the {after} after ({difference}; "
