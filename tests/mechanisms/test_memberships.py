@@ -161,6 +161,11 @@ def test_whom_the_fee_pays_is_counted():
     audit = plan.audit(table(np.repeat("2024-03-01", len(who)), np.full(len(who), 9.0), who))
     assert audit["customers whose savings exceed the fee"].value == 20 / 50
     assert audit["fees"].value == 500
+    dear = plan.cost(table(np.repeat("2024-03-01", len(who)), np.full(len(who), 9.0), who))
+    # 20 save 12 and 30 save 6, for 10 each
+    assert dear["value to customers"].value == 20 * 2 - 30 * 4
+    assert "customers would pay 80.00 more in fees than they save" in dear.verdict()
+    assert "40.0% of customers would gain" in dear.verdict()
 
 
 # --- coalition ---------------------------------------------------------------------------------

@@ -342,14 +342,25 @@ def _cost(rules: Mechanism, book: Book, earned: Earned, redeemed: float, level: 
             for label, q in zip(("lowest tenth", "median", "highest tenth"), spread, strict=True)
         ),
     ]
-    sentence = message(
-        "Applied to sales of {spend}, the rules give back {value}, that is {rebate} of spend ({interval}); "
-        "{share} of customers get something. Nobody is assumed to buy more for it.",
-        spend=number(float(spend.sum())),
-        value=number(float(value.sum())),
-        rebate=rebate.format(),
-        interval=rebate.interval(),
-        share=reached.format(),
+    said = {
+        "spend": number(float(spend.sum())),
+        "value": number(abs(float(value.sum()))),
+        "rebate": rebate.format(),
+        "interval": rebate.interval(),
+        "share": reached.format(),
+    }
+    sentence = (
+        message(
+            "Applied to sales of {spend}, the rules give back {value}, that is {rebate} of spend ({interval}); "
+            "{share} of customers get something. Nobody is assumed to buy more for it.",
+            **said,
+        )
+        if value.sum() >= 0
+        else message(
+            "Applied to sales of {spend}, customers would pay {value} more in fees than they save, a rebate of "
+            "{rebate} of spend ({interval}); {share} of customers would gain. Nobody is assumed to buy more for it.",
+            **said,
+        )
     )
     left = book.anonymous + book.refunds
     check = Check(
