@@ -119,7 +119,7 @@ def test_what_cannot_be_measured_is_refused():
         measured(ROWS, people(friend=4, advert=20))
     with pytest.raises(DesignError, match="needs 200 days"):
         measured(ROWS, people(friend=10, advert=20), window=100)
-    with pytest.raises(ContractError, match="missing column acquisition_channel"):
+    with pytest.raises(ContractError, match="lacks the column acquisition_channel"):
         measured(ROWS, people(friend=10)[["customer_id"]])
     with pytest.raises(ContractError, match="repeat a customer_id"):
         measured(ROWS, pd.concat([people(friend=10)] * 2))

@@ -142,6 +142,8 @@ def test_what_cannot_be_is_refused():
         interrupted_time_series(table, launch=LAUNCH, control=table.iloc[5:25])
     with pytest.raises(ContractError, match=r"missing at 1 row .at position 3"):
         interrupted_time_series(table.assign(amount=table["amount"].mask(table.index == 3)), launch=LAUNCH)
+    with pytest.raises(ContractError, match=r"sales.amount is .*, not a number"):
+        interrupted_time_series(table.assign(amount=table["amount"].astype(str)), launch=LAUNCH)
     for options in ({"period": "M"}, {"scale": "root"}, {"lags": -1}, {"errors": "ols"}):
         with pytest.raises(ArgumentError):
             interrupted_time_series(table, launch=LAUNCH, **options)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.i18n import message
+from loyalty_research.programme._customer_rows import acquired_days, customer_channels
 from loyalty_research.programme._linearised import FEWEST
 from loyalty_research.programme._period_costs import read_costs
 from loyalty_research.programme._referral_rows import read_referrals
@@ -19,7 +20,6 @@ from loyalty_research.programme.acquisition_cost import period_spending
 from loyalty_research.programme.customer_loss import loss_estimates, lost_revenue
 from loyalty_research.programme.growth import (
     check_channels,
-    customer_channels,
     revenue_growth,
     source_of,
 )
@@ -93,7 +93,7 @@ def _referred_value(sheet: Sheet, day: int) -> Found:
     record.need(2 * sheet.window, "spend of customers gained in one window and followed for another")
     known = None
     if sheet.source.has("customers", "customer_id", "acquired_at"):
-        known = _kept(sheet, "acquired", "customers", _acquired)
+        known = _kept(sheet, "acquired", "customers", acquired_days)
     frame, _ = gained_in_window(record, rows, sheet.window, since=day - 2 * sheet.window + 1, acquired=known)
     gap = standardised_gap(frame)
     moved = pd.Series(gap.moved, index=gap.frame.index)
@@ -108,12 +108,6 @@ def _referred_value(sheet: Sheet, day: int) -> Found:
         ),
         moved.groupby(cluster).sum(),
     )
-
-
-def _acquired(customers: Any) -> pd.Series[Any]:
-    frame = customers.select("customer_id", "acquired_date").collect(backend="pandas").to_native()
-    found: pd.Series[Any] = frame.set_index("customer_id")["acquired_date"]
-    return found
 
 
 # --- costs ---------------------------------------------------------------------------------------
@@ -191,7 +185,7 @@ def _organic(sheet: Sheet, day: int) -> Found:
     if organic is None:
         raise DesignError(message("it is not declared which channels are organic"))
     _need(sheet, "customers", "customer_id", "acquisition_channel")
-    channel = _kept(sheet, "channels", "customers", _channels)
+    channel = _kept(sheet, "channels", "customers", customer_channels)
     check_channels(channel, organic, None)
     frame = sheet.revenue(day)
     own = source_of(channel, organic, frame.index) == "organic"
@@ -206,11 +200,6 @@ def _organic(sheet: Sheet, day: int) -> Found:
         ),
         pd.Series(moved, index=frame.index[own]),
     )
-
-
-def _channels(customers: Any) -> pd.Series[Any]:
-    frame = customers.select("customer_id", "acquisition_channel").collect(backend="pandas").to_native()
-    return customer_channels(frame)
 
 
 GROWTH: Part = {

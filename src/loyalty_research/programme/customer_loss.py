@@ -281,7 +281,8 @@ def lost_revenue(record: PurchaseDays, window: int) -> tuple[Array, NDArray[np.b
     """Return revenue of the window before of the customers who bought in it, and who of them is lost.
 
     Raises:
-        DesignError: When the record is too short, or fewer than five customers are lost.
+        DesignError: When the record is too short, fewer than five customers are lost, or they had brought
+            nothing.
     """
     record.need(2 * window, "the value of lost customers")
     middle = record.end - window
@@ -295,7 +296,10 @@ def lost_revenue(record: PurchaseDays, window: int) -> tuple[Array, NDArray[np.b
                 days=f"{window:,}",
             )
         )
-    return record.revenue(middle - window, middle)[there], gone
+    value = record.revenue(middle - window, middle)[there]
+    if not value[gone].sum() > 0:
+        raise DesignError(message("those who did not come back had brought no revenue"))
+    return value, gone
 
 
 def loss_estimates(

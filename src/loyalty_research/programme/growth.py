@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
-from loyalty_research.data.customers import customer_column
-from loyalty_research.errors import ArgumentError, ContractError, DesignError, at_rows, listed
+from loyalty_research.errors import ArgumentError, DesignError, listed
 from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, percent
+from loyalty_research.programme._customer_rows import acquired_days, customer_channels, has_acquired
 from loyalty_research.programme._linearised import FEWEST, log_limits, plain_limits
 from loyalty_research.programme._windows import date_of, purchase_days
-from loyalty_research.summaries._frames import EPOCH, positive_days
+from loyalty_research.summaries._frames import positive_days
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Iterable, Sequence
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from loyalty_research.estimates import Estimate
@@ -106,7 +106,7 @@ class OrganicGrowth(Result):
 
 def organic_growth(
     transactions: Any,
-    customers: pd.DataFrame,
+    customers: Any,
     *,
     organic_channels: Sequence[str],
     paid_channels: Sequence[str] | None = None,
@@ -123,7 +123,7 @@ def organic_growth(
         transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount`` in one currency;
             anything that narwhals reads. Refunds are left out.
         customers: ``customer_id``, ``acquisition_channel`` (null = not known) and, where known, ``acquired_date`` or
-            ``acquired_at``, one row a customer.
+            ``acquired_at``, one row a customer; anything that narwhals reads.
         organic_channels: Channels that cost nothing per customer, such as recommendation.
         paid_channels: All other channels; by default every channel that is not organic.
         window: Days of a window.
@@ -141,6 +141,7 @@ def organic_growth(
             either of them.
 
     Examples:
+        >>> import pandas as pd
         >>> people = pd.DataFrame({"customer_id": [f"c{i}" for i in range(20)],
         ...                        "acquisition_channel": ["friend"] * 10 + ["advert"] * 10})
         >>> days = pd.to_datetime(["2024-01-01"] * 20 + ["2024-02-10"] * 20)
@@ -159,7 +160,9 @@ def organic_growth(
     channel = customer_channels(customers)
     check_channels(channel, organic_channels, paid_channels)
     source = source_of(channel, organic_channels, record.customers)
-    acquired = _acquired(customers)
+    acquired = acquired_days(customers) if has_acquired(customers) else None
+    if acquired is not None and acquired.isna().any():  # who has no date could be new or old
+        acquired = None
     before, after = _windows(record, window)
     had = (before > 0) | (after > 0)
     sources = [ORGANIC, PAID, *([UNKNOWN] if (had & (source == UNKNOWN)).any() else [])]
@@ -186,12 +189,6 @@ def organic_growth(
         as_of=date_of(record.end),
         checks=_checks(source[had], record, window, new, hidden),
     )
-
-
-def customer_channels(customers: pd.DataFrame) -> pd.Series[Any]:
-    """Return the channel of each customer, indexed by customer."""
-    found: pd.Series[Any] = customer_column(customers, "acquisition_channel")
-    return found
 
 
 def check_channels(channel: pd.Series[Any], organic: Sequence[str], paid: Sequence[str] | None) -> None:
@@ -229,6 +226,7 @@ def source_of(channel: pd.Series[Any], organic: Sequence[str], who: pd.Index[Any
     """Return ``organic``, ``paid`` or ``unknown`` for each of some customers.
 
     Examples:
+        >>> import pandas as pd
         >>> channel = pd.Series(["friend", "advert", None], index=["a", "b", "c"])
         >>> source_of(channel, ["friend"], pd.Index(["c", "b", "a", "z"])).tolist()
         ['unknown', 'paid', 'organic', 'unknown']
@@ -285,25 +283,12 @@ def _contribution(gain: Array, before: Array, whole: float, *, level: float) -> 
     )
 
 
-def _acquired(customers: pd.DataFrame) -> pd.Series[Any] | None:
-    """Return when each customer was acquired, or None where that is not known of all."""
-    column = next((c for c in ("acquired_date", "acquired_at") if c in customers.columns), None)
-    if column is None or customers[column].isna().any():
-        return None
-    if not pd.api.types.is_datetime64_dtype(customers[column]):
-        bad = [i for i, v in enumerate(customers[column]) if not hasattr(v, "toordinal")]
-        if bad:
-            raise ContractError(f"customers.{column} holds values that are not dates at {at_rows(bad)}")
-    found: pd.Series[Any] = pd.to_datetime(customer_column(customers, column))
-    return found
-
-
 def _new_customers(
     record: PurchaseDays,
     window: int,
     source: NDArray[Any],
     names: list[str],
-    acquired: pd.Series[Any] | None,
+    acquired: pd.Series[float] | None,
     *,
     level: float,
 ) -> dict[str, Estimate] | None:
@@ -311,8 +296,7 @@ def _new_customers(
     first = record.first
     if acquired is not None:
         known = acquired.reindex(record.customers)
-        days = known.to_numpy(dtype="datetime64[D]").astype(np.int64) + EPOCH
-        first = np.where(known.isna(), first, days)
+        first = np.where(known.isna(), first, known)
     elif record.begin > record.end - 5 * window // 2:
         return None
     middle = record.end - window

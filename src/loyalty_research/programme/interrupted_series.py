@@ -255,7 +255,12 @@ def segmented_design(time: Ints, *, launch: int, weekdays: bool) -> Array:
 def _daily(table: Any, name: str, as_of: dt.date | str | None) -> tuple[int, Array]:
     """Return the first day number and the total of each day from there on."""
     lazy = as_lazy(table, name)
-    need(list(lazy.collect_schema()), ["amount"], name)
+    schema = lazy.collect_schema()
+    need(list(schema), ["amount"], name)
+    if not schema["amount"].is_numeric():
+        raise ContractError(
+            f"{name}.amount is {schema['amount']}, not a number; convert it first, for example pandas.to_numeric(column)"
+        )
     when = date_column(lazy, name, "transacted_date", "transacted_at")
     rows = lazy.select(day=day_number(nw.col(when)), amount=nw.col("amount").cast(nw.Float64))
     sums = collect(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from loyalty_research.data.customers import customer_column
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Check, Result, Row, check_level
 from loyalty_research.i18n import message, number
+from loyalty_research.programme._customer_rows import acquired_days
 from loyalty_research.programme._linearised import FEWEST, few, log_limits, plain_limits, unknown
 from loyalty_research.programme._referral_rows import read_referrals
 from loyalty_research.programme._windows import date_of, purchase_days
@@ -114,7 +114,7 @@ def referred_customer_value(
     transactions: Any,
     referrals: Any,
     *,
-    customers: pd.DataFrame | None = None,
+    customers: Any = None,
     window: int = 180,
     acquired_since: dt.date | str | None = None,
     as_of: dt.date | str | None = None,
@@ -167,15 +167,9 @@ def referred_customer_value(
     since = None if acquired_since is None else as_ordinal(acquired_since, "acquired_since")
     record = purchase_days(transactions, as_of)
     rows = read_referrals(referrals)
-    known = None if customers is None else _acquired(customers)
+    known = None if customers is None else acquired_days(customers)
     frame, left_out = gained_in_window(record, rows, window, since=since, acquired=known)
     return _assemble(frame, left_out, record, window, currency=currency, level=level, dated=known is not None)
-
-
-def _acquired(customers: pd.DataFrame) -> pd.Series[Any]:
-    column = "acquired_date" if "acquired_date" in customers.columns else "acquired_at"
-    found: pd.Series[Any] = pd.to_datetime(customer_column(customers, column))
-    return found
 
 
 def gained_in_window(
@@ -184,7 +178,7 @@ def gained_in_window(
     window: int,
     *,
     since: int | None = None,
-    acquired: pd.Series[Any] | None = None,
+    acquired: pd.Series[float] | None = None,
 ) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return first spend of customers followed for a window, with who was referred, and who was left out.
 
@@ -193,7 +187,7 @@ def gained_in_window(
         referrals: What :func:`read_referrals` returned.
         window: Days from the first purchase.
         since: First day of first purchases that count, or None.
-        acquired: When each customer was acquired, by customer, or None.
+        acquired: Day number on which each customer was acquired, by customer, or None.
 
     Returns:
         ``value``, ``referred``, ``month`` (number of the month) and ``group`` (the referrer, None for the others),
@@ -221,9 +215,9 @@ def gained_in_window(
     left_out = {"bought before": int((before & chosen).sum())}
     chosen &= ~before
     if acquired is not None:
-        earlier = acquired.reindex(record.customers) < pd.Timestamp(date_of(record.begin))
-        left_out["acquired before the record"] = int((earlier.to_numpy() & chosen).sum())
-        chosen &= ~earlier.to_numpy()
+        earlier = (acquired.reindex(record.customers) < record.begin).to_numpy()
+        left_out["acquired before the record"] = int((earlier & chosen).sum())
+        chosen &= ~earlier
     months = (first - EPOCH).astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
     frame = pd.DataFrame(
         {"value": value, "referred": named, "month": months, "group": group}, index=record.customers
