@@ -193,3 +193,28 @@ def test_redemption_by_channel_needs_the_channels():
         campaign_study(source, channels=["app"])
     with pytest.raises(ArgumentError, match="own_dates"):
         campaign_study(source, own_dates="wedding")
+
+
+def test_writing_by_segment_is_judged_where_lots_were_drawn():
+    rng = np.random.default_rng(6)
+    who = np.array(people(2000))
+    mailed = np.arange(2000) % 2 == 0
+    group = np.where(rng.random(2000) < 0.5, "web", "shop")
+    effect = np.where(group == "web", 8.0, -4.0) * mailed
+    orders = pd.concat(
+        [
+            bought(who, START - 20 * DAY, rng.gamma(4, 5, 2000)),
+            bought(who, START + 5 * DAY, 20 + rng.gamma(4, 5, 2000) + effect),
+        ]
+    )
+    customers = pd.DataFrame({"customer_id": who, "acquisition_channel": group})
+    source = shop(sent(who[mailed]), orders, assignments=lots(), customers=customers)
+    study = campaign_study(source, segment="acquisition_channel")
+    (part,) = study.extras.others
+    assert part.chosen == ("web",)
+    assert part.lifts["web"].low < 8.0 < part.lifts["web"].high
+    assert part.gain.low < 2.0 < part.gain.high
+    assert "Offering it only where it paid brings" in text(study)
+    name = "Whom to write to, by segment"
+    assert "No column of customers was named" in dict(campaign_study(source).absent)[name]
+    assert "no column age_band" in dict(campaign_study(source, segment="age_band").absent)[name]

@@ -12,12 +12,14 @@ from loyalty_research.errors import ContractError, DesignError
 from loyalty_research.estimates import Finding
 from loyalty_research.i18n import message, number
 from loyalty_research.programme._contact_rows import few
+from loyalty_research.programme.contact_dose import margins, window_sums
 from loyalty_research.programme.contact_presets import audit_contact_rules
 from loyalty_research.programme.contact_rules import messages_per_month
 from loyalty_research.programme.contact_streaks import unopened_streaks
 from loyalty_research.programme.day_offers import offer_days
 from loyalty_research.programme.gratitude import gratitude_latency
 from loyalty_research.programme.incentives import incentive_bias
+from loyalty_research.programme.offer_segments import offer_by_segment
 from loyalty_research.programme.offers import coupon_cannibalisation
 from loyalty_research.programme.personal_dates import personal_date_offer
 from loyalty_research.programme.redemption_channels import redemption_by_channel
@@ -52,6 +54,7 @@ class Asked:
         feedback: Experiment in which a reward for answering was drawn, or None.
         referral: Experiment in which a reward for referring was drawn, or None.
         channels: Two channels whose redemption is compared.
+        segment: Column of customers by which writing could be chosen, or None.
         within_days: Days in which an order or an opening counts.
         unopened: Messages in a row after which a rule would stop writing.
         margin: Share of spend that is kept.
@@ -64,6 +67,7 @@ class Asked:
     feedback: str | None
     referral: str | None
     channels: tuple[str, str]
+    segment: str | None
     within_days: int
     unopened: int
     margin: float
@@ -296,6 +300,11 @@ def campaign_extras(
             lambda: _cannibalised(lots, orders, level),
         ),
         attempt(
+            message("Whom to write to, by segment"),
+            _no_segments(source, lots, asked.segment),
+            lambda: _by_segment(source, lots, orders, asked),
+        ),
+        attempt(
             message("Offers to everybody on a day"),
             ""
             if asked.offer_dates
@@ -408,6 +417,46 @@ def _cannibalised(lots: Lots | None, orders: pd.DataFrame, level: float) -> Resu
         {"arm": lots.frame["drawn_as"].to_numpy(), "orders": counts[0], "coupon_orders": counts[1]}
     )
     return coupon_cannibalisation(units, treated="drawn", control="held out", level=level)
+
+
+def _no_segments(source: Dataset, lots: Lots | None, segment: str | None) -> str:
+    if lots is None:
+        return message("Nobody was drawn by lot to get no message, so the effect in a segment is not known.")
+    if lots.clustered or not lots.sound:
+        return message(
+            "The lots do not allow it: they were drawn for whole clusters, or the groups are not alike."
+        )
+    if segment is None:
+        return message("No column of customers was named by which writing could be chosen.")
+    if not source.has("customers", segment):
+        return message("The table customers has no column {column}.", column=segment)
+    return ""
+
+
+def _by_segment(source: Dataset, lots: Lots | None, orders: pd.DataFrame, asked: Asked) -> Result:
+    if lots is None:
+        raise DesignError("nobody was drawn by lot")
+    people = pd.Index(lots.frame["customer_id"])
+    known = source.frame("customers").set_index("customer_id")[str(asked.segment)].reindex(people)
+    gain = window_sums(
+        margins(orders, asked.margin), people, lots.start, lots.start + pd.Timedelta(days=lots.days)
+    )
+    units = pd.DataFrame(
+        {
+            "arm": lots.frame["drawn_as"].to_numpy(),
+            "segment": known.astype("object").where(known.notna(), message("not known")).to_numpy(),
+            "gain": gain,
+        }
+    )
+    return offer_by_segment(
+        units,
+        treated="drawn",
+        control="held out",
+        segment="segment",
+        outcome="gain",
+        currency=source.currency,
+        level=asked.level,
+    )
 
 
 def _thanked(allowed: pd.DataFrame, sales: pd.DataFrame, end: pd.Timestamp, asked: Asked) -> Result:

@@ -63,6 +63,7 @@ def campaign_study(
     feedback_experiment: str | None = None,
     referral_experiment: str | None = None,
     channels: Sequence[str] = ("mobile", "paper"),
+    segment: str | None = None,
     level: float = 0.95,
 ) -> CampaignStudy:
     """Measure what a dataset's campaigns led to, and say what it cannot tell.
@@ -88,6 +89,7 @@ def campaign_study(
         feedback_experiment: Which experiment drew a reward for answering, or None.
         referral_experiment: Which experiment drew a reward for referring, or None.
         channels: Two channels whose redemption is compared.
+        segment: Column of customers, known before the lots, by which writing could be chosen, or None.
         level: Confidence level.
 
     Raises:
@@ -138,6 +140,7 @@ def campaign_study(
         feedback=feedback_experiment,
         referral=referral_experiment,
         channels=(channels[0], channels[1]),
+        segment=segment,
         within_days=within_days,
         unopened=unopened,
         margin=margin,
