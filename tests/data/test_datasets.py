@@ -109,6 +109,7 @@ def test_grocery_baskets_equal_the_lines_summed_by_another_engine():
     [
         "programme",
         "stamp-cards",
+        "tiers",
         pytest.param("cdnow-sample", marks=pytest.mark.datasets),
     ],
 )

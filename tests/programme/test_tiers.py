@@ -361,6 +361,15 @@ def test_bad_options_are_refused():
         tier_spells(table, lines={"gold": 5, "silver": 5})
 
 
+def test_nobody_seen_after_leaving_is_no_gap():
+    left_last = [("a", "base", "2024-01-01", "2024-03-10"), ("b", "base", "2024-01-01", None)]
+    moves = tier_migration(spells(left_last), tiers=["base", "gold"], as_of="2024-03-31")
+    assert moves.left == "left"
+    assert [c.detail for c in moves.checks if c.name == "Every tier was seen"] == [
+        "Nobody was seen in gold for a period, so moves from there are not measurable."
+    ]
+
+
 def test_a_tier_nobody_was_seen_in_is_not_measurable():
     moves = tier_migration(spells(GOOD), tiers=NAMES, as_of="2024-12-31")
     assert moves.checks[1].status == "not measurable"

@@ -175,7 +175,7 @@ def line_checks(line: LineComparison) -> tuple[Check, ...]:
         message("Too few distinct figures near the line.")
         if math.isnan(line.density_p)
         else message(
-            "The density of activity does not jump at the line: p {p}. Members who buy more to stay above it "
+            "Test that the density of activity does not jump at the line: p {p}. Members who buy more to stay above it "
             "differ from those who do not; leave out those nearest to it with donut=.",
             p="< 0.001" if line.density_p < ALPHA else f"= {number(line.density_p, digits=3)}",
         ),

@@ -430,7 +430,7 @@ def _checks(missed: _Missed) -> tuple[Check, ...]:
             message("Missed lines to learn from"),
             "warning" if few else "passed",
             message(
-                "{missed} missed lines of {customers} customers at {moments} evaluations.",
+                "Missed lines: {missed}, of {customers} customers; evaluations: {moments}.",
                 missed=f"{len(missed.customer):,}",
                 customers=f"{len(np.unique(missed.customer)):,}",
                 moments=f"{missed.moments:,}",

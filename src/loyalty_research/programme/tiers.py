@@ -406,5 +406,5 @@ def tier_migration(
         period=period,
         draws=draws,
         seed=seed,
-        checks=_checks(states.names, counts, order),
+        checks=_checks(states.names[:held], counts[:held], order),
     )
