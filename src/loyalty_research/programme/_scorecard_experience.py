@@ -42,16 +42,20 @@ hours in which a cart is ordered (24), days that category spend is asked for (th
 and lowest answer of a good attitude (``("nps", 9)``), and the purchase days that are loyal (2)."""
 
 
+def _need(sheet: Sheet, table: str, *columns: str) -> None:
+    if not sheet.source.has(table, *columns):
+        raise DesignError(
+            message("the data have no {table} with {columns}", table=table, columns=", ".join(columns))
+        )
+
+
 def _table(sheet: Sheet, table: str, *columns: str) -> pd.DataFrame:
     """Return a table once for both days.
 
     Raises:
         DesignError: When it or a column is missing.
     """
-    if not sheet.source.has(table, *columns):
-        raise DesignError(
-            message("the data have no {table} with {columns}", table=table, columns=", ".join(columns))
-        )
+    _need(sheet, table, *columns)
     if (f"table {table}", 0) not in sheet.kept:
         sheet.kept[f"table {table}", 0] = sheet.source.frame(table)
     found: pd.DataFrame = sheet.kept[f"table {table}", 0]
@@ -78,7 +82,9 @@ def _clustered(sheet: Sheet, yes: Any, who: pd.Series[Any], denominator: str) ->
 
 
 def _ledger(sheet: Sheet, day: int) -> tuple[PointsLedger, Any, pd.Index[Any]]:
-    entries = _table(sheet, "points_ledger", "customer_id", "occurred_at", "points", "type")
+    _need(sheet, "points_ledger", "customer_id", "occurred_at", "points", "type")
+    # left in the engine, of which only what is booked comes over; no entry of a dataset stands twice
+    entries = sheet.source.tables["points_ledger"].drop("entry_id", strict=False)
     if ("ledger", day) not in sheet.kept:
         try:
             ledger = points_ledger(entries, as_of=date_of(day))
