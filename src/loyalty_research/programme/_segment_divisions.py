@@ -11,6 +11,7 @@ import pandas as pd
 
 from loyalty_research.errors import DesignError
 from loyalty_research.i18n import message
+from loyalty_research.programme._windows import date_of, purchase_days
 from loyalty_research.programme.relationship_segments import (
     consent_of_the_young,
     published_rules,
@@ -28,13 +29,13 @@ from loyalty_research.programme.segments import (
     rfm_segments,
 )
 from loyalty_research.programme.value_segments import value_segments
-from loyalty_research.summaries import daily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from loyalty_research.data import Dataset
     from loyalty_research.estimates import Check
+    from loyalty_research.programme._windows import PurchaseDays
     from loyalty_research.programme.cycle_mixture import CycleMixture
     from loyalty_research.programme.relationship_segments import ConsentOfTheYoung
     from loyalty_research.programme.segment_outcomes import SegmentOutcomes
@@ -109,7 +110,7 @@ class Moments:
 
     Attributes:
         source: The dataset.
-        days: Purchase days up to the last day.
+        record: Purchase days up to the last day.
         known: Customers who had bought by the first of the two days.
         split: The first day: segments are made at its end.
         last: The last day.
@@ -119,7 +120,7 @@ class Moments:
     """
 
     source: Dataset
-    days: pd.DataFrame
+    record: PurchaseDays
     known: pd.Index[Any]
     split: dt.date
     last: dt.date
@@ -137,16 +138,18 @@ class Moments:
         """
         if not source.has("transactions", "customer_id", "amount"):
             raise DesignError("the dataset has no table transactions with customer_id and amount")
-        days = daily(source.tables["transactions"])
-        if days.empty:
-            raise DesignError("transactions holds no purchase of an identified customer")
-        last = as_of or source.as_of or days["transacted_date"].max().date()
+        record = purchase_days(source.tables["transactions"], as_of or source.as_of)
+        last = date_of(record.end)
         split = last - dt.timedelta(days=window)
-        days = days[days["transacted_date"] <= pd.Timestamp(last)]
-        known = days.loc[days["transacted_date"] <= pd.Timestamp(split), "customer_id"].unique()
+        known = record.customers[record.first <= split.toordinal()]
         if not len(known):
             raise DesignError(f"nobody had bought by {split}; take a shorter window")
-        return cls(source, days, pd.Index(known), split, last, window, loyal, level)
+        return cls(source, record, known, split, last, window, loyal, level)
+
+    @property
+    def days(self) -> pd.DataFrame:
+        """Purchase days up to the last day, one row a customer and day."""
+        return self.record.frame
 
     def people(self, day: dt.date) -> pd.DataFrame:
         """Return everybody to place on a day: customers in their table, and those who had bought."""
@@ -194,11 +197,10 @@ class Moments:
             raise DesignError("all customers are in one segment")
         outcomes = segment_outcomes(
             labels,
-            self.days,
+            self.record,
             after=self.split,
             days=self.window,
             expected=expected,
-            until=self.last,
             currency=self.source.currency,
             level=self.level,
         )

@@ -13,7 +13,7 @@ from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.errors import DesignError
 from loyalty_research.estimates import Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number, percent
-from loyalty_research.programme._windows import date_of, purchase_days
+from loyalty_research.programme._windows import PurchaseDays, date_of, purchase_days
 from loyalty_research.programme.segment_stability import (
     check_labels,
     hidden_share,
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
-
-    from loyalty_research.programme._windows import PurchaseDays
 
     Array = NDArray[Any]
 
@@ -199,7 +197,8 @@ def segment_outcomes(
 
     Args:
         labels: Segment per customer as of the end of ``after``, index the customer.
-        transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount`` in one currency.
+        transactions: ``customer_id``, ``transacted_date`` or ``transacted_at``, ``amount`` in one currency; or the
+            purchase days read from it, where several divisions are followed.
         after: Day on which the segments were made, that day included.
         days: Days looked at, from the day after on; as many up to ``after`` are set beside them.
         until: Last day observed; by default the last day in the table.
@@ -225,7 +224,7 @@ def segment_outcomes(
     days = positive_days(days, "days")
     check_labels(labels, "labels")
     start = as_ordinal(after, "after")
-    record = purchase_days(transactions, until)
+    record = transactions if isinstance(transactions, PurchaseDays) else purchase_days(transactions, until)
     if record.end < start + days:
         raise DesignError(
             f"the {days:,} days after {date_of(start)} are not over: the record ends on {date_of(record.end)}; "
