@@ -163,6 +163,7 @@ from loyalty_research.programme.segments import (
 )
 from loyalty_research.programme.service import ServiceLevel, service_level
 from loyalty_research.programme.service_retention import ServiceRetention, service_and_retention
+from loyalty_research.programme.stated import StatedAndRevealed, stated_and_revealed
 from loyalty_research.programme.surveys import (
     CustomerEffort,
     CustomerSatisfaction,
@@ -255,6 +256,7 @@ __all__ = [
     "ServiceRetention",
     "ShareOfWallet",
     "SpendByAge",
+    "StatedAndRevealed",
     "SunsetTest",
     "TierMigration",
     "TierReach",
@@ -353,6 +355,7 @@ __all__ = [
     "service_level",
     "share_of_wallet",
     "spend_by_age",
+    "stated_and_revealed",
     "sunset_policy_test",
     "tier_migration",
     "tier_spells",
