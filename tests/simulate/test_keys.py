@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from loyalty_research.simulate._keys import constant, labelled, numbered, numbered_rows
+from loyalty_research.simulate._population import stable_order
 
 
 @pytest.mark.parametrize(
@@ -20,3 +21,9 @@ def test_rows_are_numbered_from_one():
 def test_labels_repeat():
     assert labelled(np.array([1, 0, 1]), ["a", "b"]).tolist() == ["b", "a", "b"]
     assert constant("EUR", 2).tolist() == ["EUR", "EUR"]
+
+
+@pytest.mark.parametrize("levels", [3, 4000, 10**9])
+def test_the_quick_order_is_the_stable_one(levels):
+    values = np.random.default_rng(1).integers(0, levels, 5000).astype(float)
+    np.testing.assert_array_equal(stable_order(values), np.argsort(values, kind="stable"))

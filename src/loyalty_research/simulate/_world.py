@@ -10,6 +10,7 @@ import numpy as np
 from loyalty_research.simulate._population import (
     HORIZON,
     LAUNCH,
+    begin_with,
     cents,
     draw_orders,
     draw_population,
@@ -207,7 +208,7 @@ def make_world(
     people = draw_population(truth, customers, seed)
     repeat = draw_orders(people, truth, stream(seed, "orders"), people.rate, people.born)
     first = first_orders(people, truth, seed)
-    base, _ = merge_orders((first, first.moment), (repeat, repeat.moment))
+    base = begin_with(first, repeat)
     latest = latest_dropout(people.gone, min(effects.hazard_ratio, 1.0))
     base = base.keep(base.moment < latest[base.customer])
     mark = stream(seed, "lost orders").random(len(base.customer))
