@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import pandas as pd
 import pytest
 
+import loyalty_research as lr
 from loyalty_research.errors import ArgumentError
 from loyalty_research.mechanisms import KINDS, PRESETS
 from loyalty_research.programme import mechanism_study
@@ -68,6 +70,30 @@ def test_promises_carry_their_sources(study):
     assert "Nunes and Dreze (2006)" in promises.loc["car-wash-8", "Source"]
     assert promises.loc["coalition", "Source"] == "figures of this page"
     assert promises.loc["car-wash-8", "Promise"].startswith("A card of 8 stamps starts empty")
+
+
+def test_rules_are_applied_to_the_sales_there_are(study):
+    source = lr.simulate("none", customers=150, seed=2)
+    table, said = study.applied(source)
+    table = table.set_index("Mechanism")
+    assert table.index.tolist() == [s.label for s in study.programmes]
+    card = next(s for s in study.programmes if s.label == "boloco-card")
+    rebate = card.mechanism.cost(source.frame("transactions"), redeemed=0.8)["effective rebate"]
+    assert table.loc["boloco-card", "Effective rebate"].startswith(rebate.format())
+    assert "hard to work out" in table.loc["fourteen-points", "What its audit says"]
+    assert (
+        "not measurable because transactions lacks partner_id"
+        in table.loc["coalition", "What its audit says"]
+    )
+    assert "as they were" in said
+
+
+def test_data_without_sales_say_so(study):
+    units = pd.DataFrame({"unit_id": ["1", "2"], "arm": ["a", "b"], "spend": [1.0, 2.0]})
+    source = lr.Dataset.from_frames("arms", {"units": units}, description="Made up.", kind="user")
+    table, said = study.applied(source)
+    assert table is None
+    assert "no transactions" in said
 
 
 def test_cards_of_the_same_paid_visits_come_to_the_same(study):

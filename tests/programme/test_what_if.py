@@ -183,7 +183,8 @@ def test_plain_mechanisms_are_compared_with_no_programme_under_declared_conventi
     assert table["responses"].eq("convention").all()
     check = next(c for c in found.checks if c.name == "Responses are assumed")
     assert "margin of 30.0%" in check.detail
-    assert "stamp-card 1, stamp-card 2, points" in check.detail
+    for label, row in table.drop("none").iterrows():
+        assert f"{label} (50% join, {100 * row['rate_effect']:.1f}% more orders" in check.detail
     named = compare_mechanisms({"none": NONE, "five": FIVE}, seeds=[0, 1], customers=150)
     assert named.difference("five").value == pytest.approx(found.difference("points").value)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from loyalty_research.errors import ArgumentError
+from loyalty_research.errors import ArgumentError, LoyaltyError
 from loyalty_research.estimates import Finding
 from loyalty_research.i18n import message, percent
 from loyalty_research.mechanisms import (
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
 
+    from loyalty_research.data import Dataset
     from loyalty_research.estimates import Check, Estimate
     from loyalty_research.programme.assumption_odds import AssumptionOdds
     from loyalty_research.programme.scenarios import Scenario
@@ -135,6 +136,32 @@ class MechanismStudy:
         own = message("figures of this page")
         rows = [(s.label, s.mechanism.sentence(), s.mechanism.source or own) for s in self.programmes]
         return pd.DataFrame(rows, columns=[message("Mechanism"), message("Promise"), message("Source")])
+
+    def applied(self, source: Dataset) -> tuple[pd.DataFrame | None, str]:
+        """Apply each mechanism's rules to the sales of a dataset as they are, and let it audit itself.
+
+        Args:
+            source: A dataset.
+
+        Returns:
+            Effective rebate, customers rewarded and what the audit found, by mechanism, and a
+            sentence; None and the reason where the dataset has no sales of known customers.
+        """
+        if not source.has("transactions", "customer_id", "transacted_at", "amount"):
+            return None, message("Not measurable because the data have no transactions of known customers.")
+        sales = source.frame("transactions")
+        rows = [(s.label, *_on_sales(s, sales)) for s in self.programmes]
+        names = [
+            message("Mechanism"),
+            message("Effective rebate"),
+            message("Customers who get something"),
+            message("What its audit says"),
+        ]
+        said = message(
+            "Sales as they were, without anybody buying more or less, and everybody a member: what was given back is "
+            "what the rules would have cost at most, had they changed nothing."
+        )
+        return pd.DataFrame(rows, columns=names), said
 
     def outcomes(self) -> pd.DataFrame:
         """Return what each mechanism brings: differences from no programme, reach and what is owed."""
@@ -262,6 +289,21 @@ class MechanismStudy:
                 "convention they do neither here; name a response of your own where a trial has shown one."
             ),
         )
+
+
+def _on_sales(scenario: Scenario, sales: pd.DataFrame) -> tuple[str, str, str]:
+    """Return rebate, reach and audit on observed sales; where there is none, the reason."""
+    try:
+        cost = scenario.mechanism.cost(sales, redeemed=scenario.redeemed)
+        audit = scenario.mechanism.audit(sales)
+    except LoyaltyError as error:
+        return "–", "–", message("not measurable because {reason}", reason=str(error))
+    rebate = cost["effective rebate"]
+    return (
+        f"{rebate.format()} ({rebate.format(rebate.low)} to {rebate.format(rebate.high)})",
+        cost["customers rewarded"].format(),
+        audit.verdict(),
+    )
 
 
 def _needed(needed: Estimate | None) -> str:

@@ -12,7 +12,7 @@ from scipy import stats
 
 from loyalty_research.errors import ArgumentError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
-from loyalty_research.i18n import message, messages, percent
+from loyalty_research.i18n import message, messages, number, percent
 from loyalty_research.mechanisms import Coalition, Mechanism, NoProgramme
 from loyalty_research.programme.scenarios import Scenario, assumed_scenario, play_year
 from loyalty_research.simulate import read_population
@@ -438,19 +438,31 @@ def seeds_needed(gaps: Floats, level: float) -> int | None:
 
 
 def _checks(found: MechanismComparison) -> tuple[Check, ...]:
-    names = ", ".join(s.label for s in found.scenarios if s.assumed and s.mechanism.kind != "none")
+    names = "; ".join(_convention(s) for s in found.scenarios if s.assumed and s.mechanism.kind != "none")
     detail = message(
         "how customers respond to each mechanism is an input here, not a finding; so is a margin of {margin}",
         margin=percent(found.margin),
     )
     if names:
-        detail += "; " + message("by convention, for want of better ones, for {names}", names=names)
+        detail += ". " + message("By convention, for want of better ones: {names}", names=names)
     checks = [Check(message("Responses are assumed"), "warning", detail), _apart(found)]
     pooled = [s.label for s in found.scenarios if isinstance(s.mechanism, Coalition)]
     if pooled:
         said = message("what {names} owes is owed by its pool and not by this shop", names=", ".join(pooled))
         checks.append(Check(message("Who owes"), "passed", said))
     return tuple(checks)
+
+
+def _convention(scenario: Scenario) -> str:
+    """Say what a convention comes to for one mechanism."""
+    return message(
+        "{name} ({join} join, {orders} more orders, dropout {hazard} times, {redeemed} of rewards taken)",
+        name=scenario.label,
+        join=percent(scenario.join_share, digits=0),
+        orders=percent(scenario.rate_effect),
+        hazard=number(scenario.hazard_ratio, digits=2),
+        redeemed=percent(scenario.redeemed, digits=0),
+    )
 
 
 def _apart(found: MechanismComparison) -> Check:
