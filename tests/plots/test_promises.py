@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from loyalty_research.plots.promises import points_by_cohort, pull_at_line, tier_moves
+from loyalty_research.plots.promises import deferred_over_time, points_by_cohort, pull_at_line, tier_moves
 
 
 def test_cohorts_stack_redeemed_and_expected():
@@ -47,3 +47,13 @@ def test_small_bins_are_not_drawn():
     drawn = pull_at_line(bins, 10.0).lines[0].get_ydata()
     assert np.isnan(drawn[1])
     assert [drawn[0], drawn[2]] == [0, 5]
+
+
+def test_what_is_deferred_tells_booked_from_expected():
+    rows = {"period": ["a", "b", "c"], "kind": ["booked", "booked", "expected"], "closing": [4.0, 6.0, 2.0]}
+    axes = deferred_over_time(pd.DataFrame(rows), unit="EUR")
+    assert [bar.get_height() for bar in axes.patches] == [4, 6, 2]
+    assert [bar.get_hatch() for bar in axes.patches] == [None, None, "////"]
+    alone = deferred_over_time(pd.DataFrame(rows)[:2])
+    assert alone.get_ylabel() == "deferred at the end"
+    assert len(alone.get_legend().get_texts()) == 1

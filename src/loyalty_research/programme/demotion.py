@@ -329,6 +329,19 @@ def demotion_event_study(
         ContractError: When a table breaks its contract; rows by position.
         DesignError: When no window is complete, or fewer than five members fell or kept a tier together.
 
+    Examples:
+        >>> import pandas as pd
+        >>> from loyalty_research.programme import tier_spells
+        >>> rng = np.random.default_rng(1)
+        >>> quarters = pd.period_range("2023Q1", periods=6, freq="Q").start_time
+        >>> orders = pd.DataFrame({"customer_id": np.repeat(np.arange(60), 6),
+        ...     "transacted_at": np.tile(quarters, 60), "amount": rng.gamma(9, 10, 360).round(2)})
+        >>> spells = tier_spells(orders, lines={"gold": 80}, period="Q", as_of="2024-06-30")
+        >>> found = demotion_event_study(spells, orders, tiers=["base", "gold"], as_of="2024-06-30",
+        ...     period="Q", before=2)
+        >>> found.leads.tolist(), found.overall.low < 0 < found.overall.high
+        ([-3, -2, -1, 0], True)
+
     References:
         Cengiz et al. (2019), Quarterly Journal of Economics 134, 1405-1454 (stacks); Cellini, Ferreira,
         Rothstein (2010), Quarterly Journal of Economics 125, 215-261 (what follows a narrow miss);
