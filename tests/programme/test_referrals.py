@@ -4,6 +4,8 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.programme import referral_rate
@@ -125,6 +127,19 @@ def test_long_chains_are_no_circles():
     names = [f"p{i}" for i in range(200)]
     assert not in_circles(names[:-1], names[1:]).any()
     assert in_circles([*names, "z"], [*names[1:], names[0], "w"]).tolist() == [True] * 200 + [False]
+
+
+@given(st.lists(st.integers(0, 11), min_size=12, max_size=12), st.integers(1, 12))
+def test_circles_are_those_that_following_the_referrers_comes_back_to(referrer, size):
+    """Customer i was brought by referrer[i]; whoever meets themselves on the way up is in a circle."""
+    brought_by = dict(enumerate(referrer[:size]))
+    expected = []
+    for who, referred_by in brought_by.items():
+        at, steps = referred_by, 0
+        while at != who and at in brought_by and steps < 12:
+            at, steps = brought_by[at], steps + 1
+        expected.append(at == who)
+    assert in_circles(list(brought_by.values()), list(brought_by)).tolist() == expected
 
 
 def test_a_handful_of_referrers_is_not_shown():
