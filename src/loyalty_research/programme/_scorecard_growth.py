@@ -207,7 +207,7 @@ GROWTH: Part = {
     "referred_value": (lambda: message("Spend of referred customers less others"), _referred_value, True),
     "acquisition_cost": (lambda: message("Cost per new customer"), _acquisition_cost, False),
     "retention_cost": (lambda: message("Cost per retained customer"), _retention_cost, False),
-    "customer_loss_value": (lambda: message("Revenue lost per lost customer"), _loss, False),
+    "customer_loss_value": (lambda: message("Value per lost customer"), _loss, False),
     "organic_growth": (lambda: message("Organic growth of revenue"), _organic, True),
 }
 """Key to name, measure, and whether more of it is better."""
