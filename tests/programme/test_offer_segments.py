@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from loyalty_research.errors import ContractError, DesignError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.programme.offer_segments import offer_by_segment
 
 OPTIONS = {"treated": "in", "control": "out", "segment": "group", "outcome": "gain"}
@@ -36,6 +36,32 @@ def test_a_cost_is_taken_off_where_it_is_paid():
     plain, dear = offer_by_segment(units, **OPTIONS), offer_by_segment(units, cost=2.0, **OPTIONS)
     assert dear.lifts["a"].value == pytest.approx(plain.lifts["a"].value - 2.0)
     assert dear.chosen == ("a",)
+
+
+def test_what_was_known_before_narrows_every_interval():
+    rng = np.random.default_rng(11)
+    units = world(rng)
+    known = units.assign(before=rng.gamma(2, 8, len(units)))
+    known["gain"] += 0.8 * known["before"]
+    wide = offer_by_segment(known, **OPTIONS)
+    narrow = offer_by_segment(known, covariates=["before"], **OPTIONS)
+    for name, truth in (("a", 4.0), ("b", 1.0), ("c", -3.0)):
+        assert narrow.lifts[name].low < truth < narrow.lifts[name].high
+        assert narrow.lifts[name].high - narrow.lifts[name].low < 0.9 * (
+            wide.lifts[name].high - wide.lifts[name].low
+        )
+    assert narrow.gain.high - narrow.gain.low < wide.gain.high - wide.gain.low
+    # the covariate's unit and origin do not matter
+    moved = offer_by_segment(known.assign(before=7 - 3 * known["before"]), covariates=["before"], **OPTIONS)
+    assert moved.gain.value == pytest.approx(narrow.gain.value)
+
+
+def test_an_offer_that_pays_everywhere_leaves_nothing_to_choose():
+    units = world(np.random.default_rng(10), 1200, (6.0, 7.0, 8.0))
+    found = offer_by_segment(units, **OPTIONS)
+    assert found.gain.value == 0.0
+    assert np.isnan(found.gain.low)
+    assert "paid in every segment" in found.verdict()
 
 
 def value_coverage(replicates, effects, seed):
@@ -100,4 +126,8 @@ def test_bad_tables_are_refused():
         offer_by_segment(units.assign(group=None), **OPTIONS)
     with pytest.raises(ContractError, match="missing or no number"):
         offer_by_segment(units.assign(gain=np.nan), **OPTIONS)
+    with pytest.raises(ContractError, match="age is missing"):
+        offer_by_segment(units.assign(age=np.nan), covariates=["age"], **OPTIONS)
+    with pytest.raises(ArgumentError, match="list of columns"):
+        offer_by_segment(units, covariates="gain", **OPTIONS)
     assert "No verdict" in offer_by_segment(world(np.random.default_rng(8)), ratio=4.0, **OPTIONS).verdict()

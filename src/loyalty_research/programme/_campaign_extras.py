@@ -82,6 +82,7 @@ class Lots:
         frame: ``customer_id, drawn_as``, the latter ``"drawn"`` or ``"held out"``.
         start: When the lots were drawn, naive UTC.
         days: Days after it that count.
+        before_days: Days before it in which customers are known.
         sound: Whether no gate of the draw failed.
         clustered: Whether whole clusters were drawn.
     """
@@ -89,6 +90,7 @@ class Lots:
     frame: pd.DataFrame
     start: pd.Timestamp
     days: int
+    before_days: int
     sound: bool
     clustered: bool
 
@@ -438,14 +440,15 @@ def _by_segment(source: Dataset, lots: Lots | None, orders: pd.DataFrame, asked:
         raise DesignError("nobody was drawn by lot")
     people = pd.Index(lots.frame["customer_id"])
     known = source.frame("customers").set_index("customer_id")[str(asked.segment)].reindex(people)
-    gain = window_sums(
-        margins(orders, asked.margin), people, lots.start, lots.start + pd.Timedelta(days=lots.days)
-    )
+    gains = margins(orders, asked.margin)
+    gain = window_sums(gains, people, lots.start, lots.start + pd.Timedelta(days=lots.days))
+    before = window_sums(gains, people, lots.start - pd.Timedelta(days=lots.before_days), lots.start)
     units = pd.DataFrame(
         {
             "arm": lots.frame["drawn_as"].to_numpy(),
             "segment": known.astype("object").where(known.notna(), message("not known")).to_numpy(),
             "gain": gain,
+            "before": before,
         }
     )
     return offer_by_segment(
@@ -454,6 +457,7 @@ def _by_segment(source: Dataset, lots: Lots | None, orders: pd.DataFrame, asked:
         control="held out",
         segment="segment",
         outcome="gain",
+        covariates=["before"],
         currency=source.currency,
         level=asked.level,
     )

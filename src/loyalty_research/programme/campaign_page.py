@@ -464,7 +464,12 @@ def _lift(
         offer,
         before,
         Lots(
-            shown, start, asked.lift_days, sound=not offer.failed_gates, clustered=_cluster(drawn) is not None
+            shown,
+            start,
+            asked.lift_days,
+            before,
+            sound=not offer.failed_gates,
+            clustered=_cluster(drawn) is not None,
         ),
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from loyalty_research.errors import ContractError, DesignError
+from loyalty_research.errors import ArgumentError, ContractError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, number
 from loyalty_research.programme._campaign_arms import arm_masks, mean_difference, ratio_check
@@ -18,7 +18,7 @@ from loyalty_research.programme._contact_rows import refuse
 from loyalty_research.stats.multiplicity import adjust_p_values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -85,7 +85,11 @@ class OfferBySegment(Result):
             first = message("That the effect differs between segments is not shown ({p}).", p=p)
         else:
             first = message("The effect differs between segments ({p}).", p=p)
-        if self.gain.low > 0:
+        if math.isnan(self.gain.low) and self.gain.value == 0:
+            second = message(
+                "In each half of the customers it paid in every segment, so choosing by segment is offering it to all."
+            )
+        elif self.gain.low > 0:
             second = message(
                 "Offering it only where it paid brings {gain} more per customer than offering it to all ({interval}).",
                 **shown,
@@ -112,6 +116,7 @@ def offer_by_segment(
     outcome: str,
     arm: str = "arm",
     cost: float = 0.0,
+    covariates: Sequence[str] = (),
     ratio: float | None = None,
     currency: str | None = None,
     seed: int = 0,
@@ -131,6 +136,7 @@ def offer_by_segment(
         outcome: Column of the outcome, such as margin during and after the offer.
         arm: Column of the arm.
         cost: Cost of offering per customer, in the unit of the outcome.
+        covariates: Columns known before the offer, such as margin before, that are allowed for.
         ratio: Planned size of the treated over that of the control.
         currency: Code of the outcome's currency.
         seed: Seed of the split into halves, made within segments and arms.
@@ -140,6 +146,7 @@ def offer_by_segment(
         Effects with Welch's limits; those of the policy treat the two halves as one sample.
 
     Raises:
+        ArgumentError: When an option is outside its range.
         ContractError: When a column is missing or a cell is empty.
         DesignError: When there is one segment only, or one has fewer than 20 customers in an arm.
 
@@ -153,15 +160,17 @@ def offer_by_segment(
         (('new',), True)
 
     References:
-        Holm (1979), Scandinavian Journal of Statistics 6; Athey and Wager (2021), Econometrica 89, on
+        Holm (1979), Scandinavian Journal of Statistics 6; Deng et al. (2013), WSDM, for covariates; Athey and Wager (2021), Econometrica 89, on
         policies judged on other data than they were learnt on.
     """
     check_level(level)
-    missing = [c for c in (segment, outcome) if c not in units.columns]
+    if isinstance(covariates, str):
+        raise ArgumentError(f"covariates is a list of columns; got {covariates!r}")
+    missing = [c for c in (segment, outcome, *covariates) if c not in units.columns]
     if missing:
         raise ContractError(f"units lacks the column {', '.join(missing)}")
     if not math.isfinite(cost):
-        raise ContractError(f"cost must be a finite amount; got {cost!r}")
+        raise ArgumentError(f"cost must be a finite amount; got {cost!r}")
     own, held = arm_masks(units, arm, treated, control, "units")
     refuse(
         units[segment].isna().to_numpy(), f"units.{segment} is null", "name a segment, such as 'not known'"
@@ -170,7 +179,7 @@ def offer_by_segment(
     refuse(
         ~np.isfinite(y), f"units.{outcome} is missing or no number", "give each customer a value, 0 for none"
     )
-    y = y - cost * own
+    y = _allowed_for(y, units, covariates, own, held) - cost * own
     labels = units[segment].astype(str).to_numpy()
     names = sorted(np.unique(labels[own | held]).tolist())
     _check_sizes(names, labels, own, held)
@@ -191,6 +200,24 @@ def offer_by_segment(
         gain=gain,
         checks=(*ratio_check(int(own.sum()), int(held.sum()), ratio), _known_before()),
     )
+
+
+def _allowed_for(
+    y: Floats, units: pd.DataFrame, covariates: Sequence[str], own: Flags, held: Flags
+) -> Floats:
+    """Take off what the covariates tell of the outcome within the arms, one slope for all."""
+    if not covariates:
+        return y
+    x = units[list(covariates)].to_numpy(dtype=float, na_value=np.nan)
+    for column, name in zip(x.T, covariates, strict=True):
+        refuse(~np.isfinite(column), f"units.{name} is missing or not finite", "fill it, or leave it out")
+    inside = own | held
+    away_x, away_y = x.copy(), y.copy()
+    for mask in (own, held):
+        away_x[mask] -= x[mask].mean(axis=0)
+        away_y[mask] -= y[mask].mean()
+    slope = np.linalg.lstsq(away_x[inside], away_y[inside], rcond=None)[0]
+    return np.asarray(y - (x - x[inside].mean(axis=0)) @ slope)
 
 
 def _check_sizes(names: list[str], labels: NDArray[Any], own: Flags, held: Flags) -> None:
@@ -250,7 +277,8 @@ def _policy(
     z = float(stats.norm.isf((1 - level) / 2))
     made = []
     for value, variance_ in zip(values.tolist(), errors.tolist(), strict=True):
-        half_width = z * math.sqrt(variance_)
+        # a rule that is the same as its yardstick differs from it by nothing, which is no estimate
+        half_width = z * math.sqrt(variance_) if variance_ > 0 else math.nan
         made.append(
             Estimate(value, value - half_width, value + half_width, level, "cross-fitted", n, currency)
         )
