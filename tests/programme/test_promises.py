@@ -251,7 +251,12 @@ def falling(seed, customers, effect):
 
 def test_the_loss_of_a_recorded_tier_is_studied_at_its_line():
     study = promises_study(
-        falling(1, 700, 45.0), tiers=["base", "gold"], tier_lines={"gold": 100.0}, grace_days=[20, 40]
+        falling(1, 700, 45.0),
+        tiers=["base", "gold"],
+        tier_lines={"gold": 100.0},
+        grace_days=[20, 40],
+        benefit_cost={"gold": 2.0},
+        margin=0.5,
     )
     assert study.demotion.line.by_rule
     assert study.demotion.main.value == pytest.approx(-15, abs=6)
@@ -263,6 +268,9 @@ def test_the_loss_of_a_recorded_tier_is_studied_at_its_line():
     assert len(list(study.falls())) == 2
     assert "line" in study.design
     assert (study.grace.policies["avoided"] >= 5).all()
+    said = study.graces()[1]
+    assert study.grace.spend_needed(40).format() in said
+    assert study.demotion.main.interval(signed=True) in said
 
 
 def test_fewer_than_five_falls_avoided_are_not_shown():

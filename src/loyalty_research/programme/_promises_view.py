@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from loyalty_research.estimates import Estimate
     from loyalty_research.programme.deferral_schedule import DeferralSchedule
+    from loyalty_research.programme.demotion import DemotionStudy
     from loyalty_research.programme.grace import GraceWhatIf
     from loyalty_research.programme.ledger import PointsLedger
     from loyalty_research.programme.liability import ExpiryWhatIf, RedemptionLiability
@@ -29,6 +30,7 @@ __all__ = [
     "rules_table",
     "schedule_table",
     "ways_table",
+    "worth_of_grace",
 ]
 
 ONE = {"M": "month", "Q": "quarter", "Y": "year"}
@@ -217,3 +219,23 @@ def grace_table(grace: GraceWhatIf) -> pd.DataFrame:
                 [grace.spend_needed(d) for d in days]
             )
     return pd.DataFrame(columns)
+
+
+def worth_of_grace(grace: GraceWhatIf, study: DemotionStudy | None) -> tuple[str, ...]:
+    """Set the spend that pays for a fall avoided beside what a fall changes at the line, where both are known."""
+    costed = grace.margin is not None and not grace.policies["cost"].isna().any()
+    if study is None or study.line is None or study.failed_gates or not costed:
+        return ()
+    needed = grace.spend_needed(int(grace.policies["grace_days"].iloc[-1]))
+    effect = study.line.effect
+    return (
+        message(
+            "To pay, a fall avoided must bring {needed} of spend a month ({range}); at the line, {name} changed by "
+            "{effect} with the loss ({interval}).",
+            needed=needed.format(),
+            range=needed.interval(),
+            name=study.name,
+            effect=effect.format(signed=True),
+            interval=effect.interval(signed=True),
+        ),
+    )

@@ -285,7 +285,9 @@ class PromisesStudy:
         """Return grace periods side by side, and what they say; None where there is nothing to compare."""
         if self.grace is None:
             return None, self.reason("grace")
-        return view.grace_table(self.grace), self.grace.verdict()
+        return view.grace_table(self.grace), " ".join(
+            [self.grace.verdict(), *view.worth_of_grace(self.grace, self.demotion)]
+        )
 
     def fall_words(self) -> tuple[str, ...]:
         """Return what the loss of a tier did, or why that is not measurable."""
