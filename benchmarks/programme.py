@@ -4,7 +4,7 @@ Run: python benchmarks/programme.py [million transactions, default 1]
 
 One member per 20 transactions. Tables are made up, written to Parquet, and read by each side in a
 process of its own, so that the most memory it ever held is its own as well. Ours is declared in
-data/datasets.yml with DuckDB held to 700 MB, two threads. The figures are compared before any time
+data/datasets.yml with DuckDB held to 500 MB, two threads. The figures are compared before any time
 is shown and must agree to twelve digits; the share of points redeemed, which is worked out by the age of
 each point, is in ours alone. Ours checks the tables against the contract and gives every
 figure its interval, those of revenue from resampling customers, the others by formula; the pandas lines show the bare figures,
@@ -31,7 +31,7 @@ WINDOW, FIRST, ACTIVE, TOP, RESAMPLES = 365, 90, 90, 0.2, 500
 DEFINITION = """
 big:
   currency: EUR
-  engine: {kind: duckdb, memory_limit: 700MB, threads: 2}
+  engine: {kind: duckdb, memory_limit: 500MB, threads: 2}
   tables:
     transactions: {from: transactions.parquet}
     memberships: {from: memberships.parquet}

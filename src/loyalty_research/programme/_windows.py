@@ -31,7 +31,7 @@ __all__ = ["PurchaseDays", "change", "one_currency", "purchase_days", "ratio_inf
 
 NEVER = np.iinfo(np.int32).max
 _BITS = 24  # of a number, for days since the first purchase
-_SLICE = 100_000  # customers whose days are brought over at a time
+_SLICE = 50_000  # customers whose days are brought over at a time
 
 
 @dataclass(frozen=True, eq=False)
