@@ -159,7 +159,8 @@ class MechanismStudy:
         ]
         said = message(
             "Sales as they were, without anybody buying more or less, and everybody a member: what was given back is "
-            "what the rules would have cost at most, had they changed nothing."
+            "what the rules would have cost at most, had they changed nothing. A heap of totals past a line that "
+            "nobody was promised anything for is a habit of prices, and no pull."
         )
         return pd.DataFrame(rows, columns=names), said
 
