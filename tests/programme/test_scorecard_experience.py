@@ -150,7 +150,7 @@ def test_every_line_is_its_own_measure(tables, card):
         "service_level": service_level(recent, as_of=DAY).both,
         "cart_abandonment": cart_abandonment(young, as_of=DAY).rate,
         "share_of_wallet": share_of_wallet(
-            surveys, orders, window=180, as_of=DAY, since="2024-07-05"
+            surveys, transactions=orders, window=180, as_of=DAY, since="2024-07-05"
         ).measured,
     }
     for key, peer in peers.items():

@@ -39,7 +39,7 @@ def bought(amounts, day="2024-06-01"):
 
 def measured(*answers, orders=None, **options):
     options = {"as_of": "2024-12-31"} | options
-    return share_of_wallet(pd.concat(answers), orders, **options)
+    return share_of_wallet(pd.concat(answers), transactions=orders, **options)
 
 
 def test_stated_shares_are_read_on_their_scale():

@@ -208,7 +208,7 @@ def _wallet(sheet: Sheet, day: int) -> Found:
     surveys = _table(sheet, "surveys", "customer_id", "instrument", "value")
     found = share_of_wallet(
         surveys,
-        None if sheet.record is None else sheet.purchases(day),
+        transactions=None if sheet.record is None else sheet.purchases(day),
         window=_days(sheet, "wallet_days", sheet.window),
         as_of=date_of(day),
         since=date_of(day - sheet.window + 1),

@@ -97,28 +97,32 @@ def _wave(sheet: Sheet, day: int, instrument: str) -> _Wave:
 
 def _who(sheet: Sheet, n: int, asked: int | None, weighted: bool) -> str:
     """Say whom a wave counts, how many of those asked answered, and what that leaves open."""
-    values = {"days": f"{sheet.window:,}"}
+    days = f"{sheet.window:,}"
     if asked is None and weighted:
         return message(
             "customers who answered in the last {days} days, weighted to the customers of these days; how many were "
             "asked is not known",
-            **values,
+            days=days,
         )
     if asked is None:
         return message(
             "customers who answered in the last {days} days; how many were asked is not known, and the silent may think "
             "otherwise",
-            **values,
+            days=days,
         )
-    values |= {"rate": percent(n / asked), "asked": f"{asked:,}"}
+    rate, number = percent(n / asked), f"{asked:,}"
     if weighted:
         return message(
             "customers who answered in the last {days} days, {rate} of {asked} asked, weighted to those asked",
-            **values,
+            days=days,
+            rate=rate,
+            asked=number,
         )
     return message(
         "customers who answered in the last {days} days, {rate} of {asked} asked; the silent may think otherwise",
-        **values,
+        days=days,
+        rate=rate,
+        asked=number,
     )
 
 

@@ -120,8 +120,12 @@ class LoyaltyKinds(Result):
         gain = self.emotional_gain
         if gain is None:
             return said
-        values = {"said": said, "gain": gain.format(signed=True), "interval": gain.interval(signed=True)}
-        values["days"] = f"{self.after:,}"
+        values = {
+            "said": said,
+            "gain": gain.format(signed=True),
+            "interval": gain.interval(signed=True),
+            "days": f"{self.after:,}",
+        }
         if gain.low > 0:
             return message(
                 "{said} Among those who bought alike before, the ones with the attitude bought again within {days} days "

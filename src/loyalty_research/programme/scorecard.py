@@ -208,7 +208,9 @@ def scorecard(
             ``redemption_days`` (the activity window) and ``breakage_months`` (12) say within which time
             points are to be redeemed; ``cart_hours`` (24) when a cart is abandoned; ``wallet_days`` (the
             window) which days category spend was asked for; ``attitude`` (``("nps", 9)``) and
-            ``behaviour_days`` (2) from where on a customer counts as loyal in attitude and in behaviour.
+            ``behaviour_days`` (2) from where on a customer counts as loyal in attitude and in behaviour;
+            ``survey_weights`` gives the lower edges of bands of purchase days, such as ``(0, 1, 2, 4)``, by
+            which answers are weighted to the customers asked, or to those of the window.
         seed: Seed of the bootstraps over customers.
         resamples: Resamples of the bootstraps.
         level: Confidence level.

@@ -120,8 +120,8 @@ class ShareOfWallet(Result):
 
 def share_of_wallet(
     surveys: Any,
-    transactions: Any = None,
     *,
+    transactions: Any = None,
     window: int = 365,
     instrument: str = "share_of_wallet",
     as_of: dt.date | str | None = None,
@@ -168,7 +168,7 @@ def share_of_wallet(
         ...     "item": "category_spend", "value": [100.0, 200, 100, 400, 300, 100, 200, 600]})
         >>> orders = pd.DataFrame({"customer_id": ["old", *who], "amount": [1.0, 50, 60, 30, 90, 60, 40, 80, 90],
         ...     "transacted_at": pd.to_datetime(["2023-01-01"] + ["2024-06-01"] * 8)})
-        >>> found = share_of_wallet(asked, orders, as_of="2024-12-31")
+        >>> found = share_of_wallet(asked, transactions=orders, as_of="2024-12-31")
         >>> found.measured
         25.0% (95% interval 16.7% to 35.6%; linearised by customer, wilson; n = 8)
         >>> round(found.measured_mean.value, 3)
