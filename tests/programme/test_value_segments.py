@@ -158,7 +158,7 @@ def coverage(replicates, seed, customers=600):
 
 
 def test_limits_hold_what_is_true_in_a_few_replicates():
-    sizes, still = coverage(24, 1, customers=500)
+    sizes, still = coverage(16, 1, customers=400)
     assert sizes > 0.85
     assert still > 0.85
 
