@@ -11,6 +11,8 @@ from loyalty_research.programme._windows import change
 from loyalty_research.programme.redemption import GROUPS, booked_accounts, breakage_by_age
 
 START = pd.Timestamp("2023-01-01")
+FIRSTS = [(day - START).days for day in pd.date_range(START, periods=12, freq="MS")]
+LAST, AUGUST = 364, 242  # the ends of December and of August
 
 
 def ledger(*rows):
@@ -94,26 +96,34 @@ def test_what_cannot_be_had_is_said():
 
 
 def cohorts(rng, customers=400, months=12):
-    """Customers who earn once, in a month at random, and redeem in the month of issue, later, or never."""
+    """Customers who earn once, in a month at random, and redeem in that month, in a later one, or never."""
     rows = []
     for i in range(customers):
-        day = 30 * int(rng.integers(0, months)) + int(rng.integers(0, 10))
-        points = int(rng.gamma(2.0, 50.0)) + 1
-        rows.append((f"c{i}", day, points, "earn"))
-        delay = rng.choice([1, 31, 61, 10_000], p=[0.2, 0.2, 0.1, 0.5])
-        rows.append((f"c{i}", day + delay, -int(np.ceil(points * rng.uniform(0.5, 1.0))), "redeem"))
-    return ledger(*[r for r in rows if r[1] < 30 * months])
+        month, day, points = (
+            int(rng.integers(0, months)),
+            int(rng.integers(0, 9)),
+            int(rng.gamma(2.0, 50.0)) + 1,
+        )
+        rows.append((f"c{i}", FIRSTS[month] + day, points, "earn"))
+        later = month + int(rng.choice([0, 1, 2, 1000], p=[0.2, 0.2, 0.1, 0.5]))
+        if later < months:
+            rows.append(
+                (f"c{i}", FIRSTS[later] + 14, -int(np.ceil(points * rng.uniform(0.5, 1.0))), "redeem")
+            )
+    return ledger(*rows)
 
 
-def by_age(frame, day=None, age=2):
-    booked = points_ledger(frame, as_of=day)
+def by_age(frame, day=LAST, age=2):
+    booked = points_ledger(frame, as_of=until(day))
     return breakage_by_age(booked, *booked_accounts(frame, booked), age=age, period="M", level=0.95)
 
 
 def test_breakage_by_age_is_the_chain_ladders():
     frame = cohorts(np.random.default_rng(5))
     found, moved = by_age(frame)
-    peer = redemption_liability(capped(redemption_triangle(points_ledger(frame)), 2)).breakage
+    peer = redemption_liability(
+        capped(redemption_triangle(points_ledger(frame, as_of=until(LAST))), 2)
+    ).breakage
     assert found == peer
     assert moved.size == GROUPS
     with pytest.raises(DesignError, match="whole periods after the first"):
@@ -131,15 +141,14 @@ def test_groups_of_customers_give_the_bootstraps_error():
         again = frame.iloc[np.concatenate(drawn)].assign(
             customer_id=np.repeat(np.arange(len(drawn)), [len(rows) for rows in drawn])
         )
-        triangle = redemption_triangle(points_ledger(again))
+        triangle = redemption_triangle(points_ledger(again, as_of=until(LAST)))
         values.append(redemption_liability(capped(triangle, 2)).breakage.value)
     assert np.sqrt((moved**2).sum()) == pytest.approx(np.std(values), rel=0.35)
 
 
 def test_customers_keep_their_group_from_day_to_day():
     frame = cohorts(np.random.default_rng(8))
-    day = until(270)
-    one, two = by_age(frame), by_age(frame, day)
+    one, two = by_age(frame), by_age(frame, AUGUST)
     moved = change(one[0], two[0], one[1], two[1])
     apart = np.hypot(*(np.sqrt((m**2).sum()) for _, m in (one, two)))
     # most points are in both, so the change is much surer than that of two samples
@@ -183,7 +192,7 @@ def test_changes_of_breakage_cover_no_change_where_nothing_changes():
     held, replicates = 0, 200
     for _ in range(replicates):
         frame = cohorts(rng, customers=800)
-        (now, moved), (then, moved_then) = by_age(frame), by_age(frame, until(240))
+        (now, moved), (then, moved_then) = by_age(frame), by_age(frame, AUGUST)
         found = change(now, then, moved, moved_then)
         held += found.low <= 0 <= found.high
     assert abs(held / replicates - 0.95) < 3 * np.sqrt(0.95 * 0.05 / replicates), held / replicates
