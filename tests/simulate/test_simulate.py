@@ -17,6 +17,7 @@ from loyalty_research.simulate._card_truth import CardTruth
 from loyalty_research.simulate._kinds import _KINDS
 from loyalty_research.simulate._points import PointsScheme, PointsTruth
 from loyalty_research.simulate._population import HORIZON, LAUNCH, PopulationTruth
+from loyalty_research.simulate._truth import disclosed
 
 
 def digest(dataset):
@@ -128,6 +129,23 @@ def test_what_nobody_does_leaves_no_table_and_no_number():
     json.dumps(made.truth, allow_nan=False)
     lost = lr.simulate("stamp-card", customers=50, seed=1, loss=1)
     assert lost.truth["hazards_control"] == [None] * 8
+
+
+@pytest.mark.parametrize("kind", MEMBERS)
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"join_invited": 0, "join_control": 0},
+        {"join_invited": 1, "join_control": 1, "rate_effect": -1.0, "years": 3},
+        {"beta": 1.0, "survey_share": 0, "cases_per_year": 0, "cart_abandonment": 0, "on_time_share": 0},
+    ],
+)
+def test_extremes_leave_what_there_is(kind, given):
+    parameters = _KINDS[kind].parameters(**given)
+    scheme = _KINDS[kind].scheme
+    tables, facts = scheme(parameters, scheme.default_rules(parameters), 40, 1).build()
+    assert len(tables["customers"]) == 40
+    json.dumps(disclosed(facts), allow_nan=False)
 
 
 def test_the_module_is_the_function_too():

@@ -117,6 +117,8 @@ class PaidScheme(Scheme[PaidTruth, PaidCourse]):
         for period in range(len(luck)):
             played = world.play(joined, until=until)
             mine, pays = played.orders.keep(played.member), self.pays(played)
+            if not len(pays):
+                break
             begins = np.flatnonzero(np.r_[True, mine.customer[1:] != mine.customer[:-1]])
             count = np.cumsum(pays)
             nth: Ints = count - np.repeat(count[begins] - pays[begins], np.diff(np.r_[begins, len(pays)]))
