@@ -373,3 +373,14 @@ def test_the_top_share_needs_one_window_only(source):
     card = scorecard(source, as_of=DAY, window=300, resamples=100)
     assert card.line("top_share").estimate is not None
     assert "needs 600 days" in card.line("top_share_later").reason
+
+
+def test_some_measures_are_those_of_the_whole_card(source, card):
+    some = scorecard(source, as_of=DAY, window=90, resamples=200, measures=["top_share", "retention"])
+    assert [line.key for line in some.lines] == ["retention", "top_share"]
+    for line in some.lines:
+        assert line.estimate == card.line(line.key).estimate
+    with pytest.raises(lr.ArgumentError, match="measures names loyalty"):
+        scorecard(source, as_of=DAY, measures=["loyalty"])
+    with pytest.raises(lr.ArgumentError, match="must be a list"):
+        scorecard(source, as_of=DAY, measures="retention")

@@ -18,7 +18,7 @@ from loyalty_research.summaries._frames import as_ordinal, collect, positive_day
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["Scorecard", "ScorecardLine", "scorecard"]
 
 FEWEST = 5
+RETURNS = "return_on_investment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +169,7 @@ def scorecard(
     *,
     as_of: dt.date | str,
     compare_to: dt.date | str | None = None,
+    measures: Sequence[str] | None = None,
     targets: Mapping[str, float] | None = None,
     window: int = 365,
     repeat_window: int = 90,
@@ -190,6 +192,7 @@ def scorecard(
         dataset: What :func:`loyalty_research.open_dataset` returned.
         as_of: The day, that day included.
         compare_to: An earlier day to compare with.
+        measures: Which measures to take, by their stable names; by default all there are.
         targets: Measure to target: at least that much, at most for the two shares of the top customers,
             for costs and losses per customer, breakage and abandoned carts, and for an effort scale on
             which lower is easier.
@@ -237,6 +240,7 @@ def scorecard(
     if then is not None and then >= day:
         raise ArgumentError(f"compare_to must be before as_of; got {date_of(then)} and {date_of(day)}")
     wanted = _check_targets(targets)
+    keys = _check_measures(measures)
     sheet = Sheet(
         dataset,
         record=_purchases(dataset, day),
@@ -253,8 +257,12 @@ def scorecard(
     )
     # of the earlier day only the estimate and each customer's pull count, not the bootstrap
     before = replace(sheet, resamples=100)
-    lines = [_line(sheet, before, key, day, then, wanted.get(key)) for key in MEASURES]
-    lines.append(_returns_line(returns, wanted.get("return_on_investment")))
+    lines = [
+        _returns_line(returns, wanted.get(key))
+        if key == RETURNS
+        else _line(sheet, before, key, day, then, wanted.get(key))
+        for key in keys
+    ]
     return Scorecard(
         tuple(lines),
         as_of=date_of(day),
@@ -290,9 +298,22 @@ def _purchases(dataset: Dataset, day: int) -> PurchaseDays | None:
     return purchase_days(lines, date_of(day))
 
 
+def _check_measures(measures: Sequence[str] | None) -> list[str]:
+    """Return the measures to take, in the order of the card."""
+    known = [*MEASURES, RETURNS]
+    if measures is None:
+        return known
+    if isinstance(measures, str) or not len(measures):
+        raise ArgumentError(f"measures must be a list of names, such as ['retention']; got {measures!r}")
+    odd = [key for key in measures if key not in known]
+    if odd:
+        raise ArgumentError(f"measures names {', '.join(odd)}; the measures are {', '.join(known)}")
+    return [key for key in known if key in measures]
+
+
 def _check_targets(targets: Mapping[str, float] | None) -> dict[str, float]:
     wanted = dict(targets or {})
-    known = [*MEASURES, "return_on_investment"]
+    known = [*MEASURES, RETURNS]
     odd = [key for key in wanted if key not in known]
     if odd:
         raise ArgumentError(f"targets names {', '.join(odd)}; the measures are {', '.join(known)}")
@@ -359,7 +380,7 @@ def _line(
 
 
 def _returns_line(returns: ReturnOnInvestment | None, target: float | None) -> ScorecardLine:
-    key, name = "return_on_investment", message("Return on investment")
+    key, name = RETURNS, message("Return on investment")
     if returns is None:
         reason = message(
             "not measurable because no comparison with a holdout was given: sales of members would for the most part "
