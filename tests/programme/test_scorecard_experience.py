@@ -221,7 +221,7 @@ def test_what_the_data_lack_is_said(tables):
     late = entries[(entries["occurred_at"] > at([END - 200])[0]) & (entries["type"] == "earn")]
     short = reasons(only | {"points_ledger": late, "tickets": tables["tickets"].assign(on_time=None)})
     assert "begins later than" in short["redemption_rate"]
-    assert "whole periods after the first" in short["breakage"]
+    assert "has 6 whole periods after the first, and breakage is taken at an age of 12" in short["breakage"]
     assert "no service case of the last 180 days" in short["service_level"]
 
 

@@ -130,8 +130,11 @@ def _breakage(sheet: Sheet, day: int) -> Found:
         try:
             estimate, moved = by("M")
             period = "M"
-        except DesignError:
-            estimate, moved = by("Q")
+        except DesignError as monthly:
+            try:
+                estimate, moved = by("Q")
+            except DesignError:
+                raise monthly from None
             period = "Q"
         sheet.kept["breakage", 0] = period
     else:
