@@ -276,7 +276,11 @@ def _add_simulate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
             loyalty report churn -p dataset=data/raw/points --out points-site
             """,
     )
-    parser.add_argument("kind", metavar="KIND", help="points, tiers, paid, coalition, sweepstakes, non-monetary, stamp-card or none")
+    parser.add_argument(
+        "kind",
+        metavar="KIND",
+        help="points, tiers, paid, coalition, sweepstakes, non-monetary, stamp-card or none",
+    )
     parser.add_argument("--customers", type=_positive, required=True, metavar="N", help="how many customers")
     parser.add_argument("--seed", type=int, required=True, metavar="S", help="seed of the random numbers")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write to")

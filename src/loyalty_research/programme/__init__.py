@@ -181,13 +181,13 @@ from loyalty_research.programme.wallet import ShareOfWallet, share_of_wallet
 from loyalty_research.programme.what_if import MechanismComparison, compare_mechanisms
 
 __all__ = [
+    "CONTACT_RULES",
     "AcquisitionCost",
     "ActiveMembership",
     "AssumptionOdds",
     "AssumptionTornado",
     "BreakEven",
     "Bunching",
-    "CONTACT_RULES",
     "CampaignFunnel",
     "CampaignStudy",
     "CartAbandonment",
