@@ -292,41 +292,22 @@ def _steps(part: pd.DataFrame, recorded: set[str], level: float) -> Iterable[dic
     for step, numerator, denominator in STEPS:
         under = "sent" if denominator == "delivered" and "delivered" not in recorded else denominator
         missing = [e for e in (numerator, under) if e not in recorded]
+        if missing and numerator == "order":
+            continue
         line = {"step": step, "numerator": numerator, "denominator": under}
+        base, reason = part.iloc[:0], ""
         if missing:
-            if numerator == "order":
-                continue
             reason = message("The table records no event '{event}'.", event=missing[0])
-            yield {
-                **line,
-                "count": 0,
-                "customers": 0,
-                "estimate": not_measurable(level=level),
-                "reason": reason,
-            }
-            continue
-        base = part[part[under] & part["mature"]] if numerator == "order" else part[part[under]]
-        if numerator == "open" and len(base) and base["unseen"].all():
-            reason = message("This channel reports no opening.")
-            yield {
-                **line,
-                "count": 0,
-                "customers": 0,
-                "estimate": not_measurable(level=level),
-                "reason": reason,
-            }
-            continue
-        if numerator == "open":
-            base = base[~base["unseen"]]
-        if base.empty:
-            reason = message("There are no {denominator}.", denominator=_label(under))
-            yield {
-                **line,
-                "count": 0,
-                "customers": 0,
-                "estimate": not_measurable(level=level),
-                "reason": reason,
-            }
+        else:
+            base = part[part[under] & part["mature"]] if numerator == "order" else part[part[under]]
+            if numerator == "open" and len(base):
+                base = base[~base["unseen"]]
+                reason = message("This channel reports no opening.") if base.empty else ""
+            elif base.empty:
+                reason = message("There are no {denominator}.", denominator=_label(under))
+        if reason:
+            blank = {"count": 0, "customers": 0, "estimate": not_measurable(level=level)}
+            yield {**line, **blank, "reason": reason}
             continue
         hits, who = base[numerator].to_numpy(dtype=float), base["customer_id"].to_numpy()
         yield {
