@@ -112,6 +112,12 @@ def test_a_moment_takes_credits_before_debits():
     assert points_ledger(entries).outstanding == 0
 
 
+def test_points_keep_as_many_decimals_as_they_have():
+    rows = [("a", 0, "earn", 10.125), ("a", 5, "redeem", -3.0001)]
+    assert points_ledger(table(rows), decimals=None).outstanding == Decimal("7.1249")
+    assert points_ledger(table(rows[:1]).assign(points=10.5), decimals=None).decimals == 2
+
+
 def test_decimals_are_exact_where_floats_are_not():
     entries = table([("a", i, "earn", 0.1) for i in range(3)] + [("a", 5, "redeem", -0.3)])
     assert points_ledger(entries).outstanding == 0

@@ -13,7 +13,7 @@ from loyalty_research.programme.bunching import bunching_at_line
 from loyalty_research.programme.deferral_schedule import deferral_schedule
 from loyalty_research.programme.demotion import demotion_event_study
 from loyalty_research.programme.grace import grace_period_what_if
-from loyalty_research.programme.ledger import decimals_kept, points_ledger
+from loyalty_research.programme.ledger import points_ledger
 from loyalty_research.programme.liability import expiry_what_if, redemption_triangle
 from loyalty_research.programme.tier_spells import activity_lines, qualifying_activity, tier_spells
 from loyalty_research.programme.tiers import tier_migration
@@ -78,8 +78,7 @@ def ledger_of(source: Dataset) -> PointsLedger:
     """
     if not source.has("points_ledger"):
         raise DesignError("the data have no points_ledger: no points, or none recorded")
-    entries = source.frame("points_ledger")
-    return points_ledger(entries, as_of=source.as_of, decimals=decimals_kept(entries["points"]))
+    return points_ledger(source.frame("points_ledger"), as_of=source.as_of, decimals=None)
 
 
 def needed(ledger: PointsLedger | None) -> PointsLedger:

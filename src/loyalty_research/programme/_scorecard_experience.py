@@ -87,7 +87,7 @@ def _ledger(sheet: Sheet, day: int) -> tuple[PointsLedger, Any, pd.Index[Any]]:
     entries = sheet.source.tables["points_ledger"].drop("entry_id", strict=False)
     if ("ledger", day) not in sheet.kept:
         try:
-            ledger = points_ledger(entries, as_of=date_of(day))
+            ledger = points_ledger(entries, as_of=date_of(day), decimals=None)
         except (ArgumentError, ContractError) as error:
             # one bad ledger is no reason to withhold what the other tables show
             raise DesignError(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Ints = NDArray[np.int64]
 
-__all__ = ["PointsLedger", "decimals_kept", "match_first_in_first_out", "points_ledger"]
+__all__ = ["PointsLedger", "match_first_in_first_out", "points_ledger"]
 
 TABLE = "points_ledger"
 KINDS = ("earn", "redeem", "adjust", "expire", "refund")
@@ -205,29 +205,20 @@ def _units(values: pd.Series[Any], column: str, decimals: int) -> Ints:
     if odd:
         raise ContractError(
             f"{column} is not finite, has more than {decimals} decimals or is too large to be booked exactly "
-            f"at {at_rows(odd)}; round it at the source or name decimals"
+            f"at {at_rows(odd)}; round it at the source or name decimals="
         )
     if float(np.abs(units.astype(float)).sum()) >= 2.0**62:
         raise ContractError(f"the sum of {column} is too large to be booked exactly; name fewer decimals")
     return units
 
 
-def decimals_kept(points: Any) -> int:
-    """Return how many decimals points are kept to: 2, or as many more as they have, at most 6.
-
-    Args:
-        points: One amount per entry.
-
-    Examples:
-        >>> decimals_kept([10.0, 2.5]), decimals_kept([0.125, 3.0001])
-        (2, 4)
-    """
-    given = pd.to_numeric(pd.Series(points), errors="coerce").to_numpy(dtype=float)
+def _decimals_of(points: pd.Series[Any]) -> int:
+    """Return how many decimals points have, at least 2 and at most 6."""
+    given = pd.to_numeric(points, errors="coerce").to_numpy(dtype=float)
     given = given[np.isfinite(given)]
     for decimals in range(2, 6):
-        if (
-            np.abs(np.rint(given * 10**decimals) / 10**decimals - given) <= 8 * np.spacing(np.abs(given))
-        ).all():
+        near = np.rint(given * 10**decimals) / 10**decimals
+        if (np.abs(near - given) <= 8 * np.spacing(np.abs(given))).all():
             return decimals
     return 6
 
@@ -391,7 +382,7 @@ def points_ledger(
     *,
     as_of: dt.date | str | None = None,
     balances: Any = None,
-    decimals: int = 2,
+    decimals: int | None = 2,
     age_edges: Sequence[int] = (90, 180, 365),
 ) -> PointsLedger:
     """Book a points ledger exactly and age what is left, oldest points used first.
@@ -406,7 +397,7 @@ def points_ledger(
         as_of: Last day booked; by default the last day of the table.
         balances: Stated balances on that day to hold the ledger against: ``customer_id``,
             ``balance``. Any frame that narwhals knows.
-        decimals: Decimals of a point to keep, 0 to 6.
+        decimals: Decimals of a point to keep, 0 to 6; None keeps as many as the points have, at least 2.
         age_edges: Edges in days of the ageing buckets ``[a, b)``, rising; 0 is the first.
 
     Returns:
@@ -430,12 +421,16 @@ def points_ledger(
         >>> ledger.ageing["points"].map(str).tolist()
         ['30.00', '30.50', '0.00', '0.00']
     """
-    if isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 6:
-        raise ArgumentError(f"decimals is a whole number from 0 to 6; got {decimals!r}")
+    if decimals is not None and (
+        isinstance(decimals, bool) or not isinstance(decimals, int) or not 0 <= decimals <= 6
+    ):
+        raise ArgumentError(f"decimals is None or a whole number from 0 to 6; got {decimals!r}")
     edges = [int(e) for e in age_edges]
     if any(b <= a for a, b in zip([0, *edges], edges, strict=False)):
         raise ArgumentError(f"age_edges are whole days above 0, rising; got {list(age_edges)}")
     frame, last, late = _read(entries, as_of)
+    if decimals is None:
+        decimals = _decimals_of(frame["points"])
     frame = frame.assign(
         units=_units(frame["points"].reset_index(drop=True), f"{TABLE}.points", decimals),
         account=pd.factorize(frame["customer_id"])[0],

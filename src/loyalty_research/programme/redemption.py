@@ -124,7 +124,7 @@ def redemption_rate(
     """
     level = check_level(level)
     window, follow = positive_days(window, "window"), positive_days(follow, "follow")
-    ledger = points_ledger(entries, as_of=as_of)
+    ledger = points_ledger(entries, as_of=as_of, decimals=None)
     codes, customers = booked_accounts(entries, ledger)
     return rate_of(ledger, codes, customers, window=window, follow=follow, level=level)
 
