@@ -8,6 +8,7 @@ import pandas as pd
 
 from loyalty_research.data.privacy import suppress_small_cells
 from loyalty_research.i18n import message, number, percent
+from loyalty_research.programme.tier_spells import PERIODS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from loyalty_research.programme.tiers import TierMigration, TierReach
 
 __all__ = [
-    "NAMES",
     "ONE",
     "broken",
     "grace_table",
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 ONE = {"M": "month", "Q": "quarter", "Y": "year"}
-NAMES = {"M": "months", "Q": "quarters", "Y": "years"}
 _ROWS = 24  # periods of a schedule that a page shows; the picture shows all
 _FEW = 5  # counts below this are not shown
 
@@ -49,7 +48,7 @@ def owed(fit: RedemptionLiability, period: str, *, worth: float | None) -> str:
         "interval": shown.interval(),
         "ceiling": shown.format(held * (worth or 1.0)),
         "age": fit.lapses_after if fit.tail else fit.last_age,
-        "periods": NAMES[period],
+        "periods": PERIODS[period],
     }
     ever = fit.tail is not None and fit.lapses_after is None
     if worth is None and ever:
@@ -84,7 +83,7 @@ def broken(fit: RedemptionLiability, period: str) -> str:
         "share": found.format(),
         "interval": found.interval(),
         "age": fit.lapses_after if fit.tail else fit.last_age,
-        "periods": NAMES[period],
+        "periods": PERIODS[period],
     }
     if fit.tail is not None and fit.lapses_after is None:
         return message("{share} of all points issued will never be redeemed ({interval}).", **fields)
@@ -132,7 +131,9 @@ def rules_table(expiry: ExpiryWhatIf, period: str, unit: str | None) -> pd.DataF
 
     return pd.DataFrame(
         {
-            message("Points lapse after, {periods}", periods=NAMES[period]): table["expires_after"].tolist(),
+            message("Points lapse after, {periods}", periods=PERIODS[period]): table[
+                "expires_after"
+            ].tolist(),
             message("Redeemed, of points issued"): between("redemption"),
             message("Breakage"): between("breakage"),
             message("Still to be redeemed, {unit}", unit=unit or message("points")): between(
@@ -192,7 +193,7 @@ def ways_table(
         message("Tier"),
         message("Now"),
         message("In the long run, at present moves"),
-        message("{periods} to {tier}", periods=NAMES[period].capitalize(), tier=reach.target),
+        message("{periods} to {tier}", periods=PERIODS[period].capitalize(), tier=reach.target),
     ]
     return pd.DataFrame(rows, columns=names)
 

@@ -10,8 +10,8 @@ from loyalty_research.estimates import Check, Finding, check_level
 from loyalty_research.i18n import message
 from loyalty_research.programme import _promises_parts as parts
 from loyalty_research.programme import _promises_view as view
-from loyalty_research.programme._promises_view import NAMES
 from loyalty_research.programme.liability import redemption_liability
+from loyalty_research.programme.tier_spells import PERIODS
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -394,8 +394,8 @@ def promises_study(
     """
     level = check_level(level)
     for name, value in (("period", period), ("tier_period", tier_period)):
-        if value not in NAMES:
-            raise ArgumentError(f"{name} is one of {', '.join(NAMES)}; got {value!r}")
+        if value not in PERIODS:
+            raise ArgumentError(f"{name} is one of {', '.join(PERIODS)}; got {value!r}")
     missing: list[Check] = []
 
     def attempt(name: str, measure: Callable[[], Any]) -> Any:

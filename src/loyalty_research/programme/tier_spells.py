@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PERIODS", "TierStates", "activity_lines", "qualifying_activity", "tier_spells", "tier_states"]
 
-PERIODS = ("M", "Q", "Y")
+PERIODS = {"M": "months", "Q": "quarters", "Y": "years"}
 UPGRADES = ("period-end", "immediate")
 TABLE = "memberships"
 

@@ -12,7 +12,7 @@ from loyalty_research.errors import ArgumentError, DesignError
 from loyalty_research.estimates import Check, Estimate, Result, Row, check_level
 from loyalty_research.i18n import message, messages, number, percent
 from loyalty_research.programme._markov import order_test, reach, settled_mix
-from loyalty_research.programme.tier_spells import tier_states
+from loyalty_research.programme.tier_spells import PERIODS, tier_states
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -74,21 +74,21 @@ class TierReach(Result):
         row = self.states.iloc[0]
         if self.leaves:
             return message(
-                "From {start}, {chance} reach {tier} before they leave, after {periods} periods on average "
-                "(period: {period}), if the next move depends on the present tier alone.",
+                "From {start}, {chance} reach {tier} before they leave, after {periods} {unit} on average, if the "
+                "next move depends on the present tier alone.",
                 start=row["start"],
                 chance=percent(row["chance"]),
                 tier=self.target,
                 periods=number(row["periods"], digits=1),
-                period=self.period,
+                unit=PERIODS[self.period],
             )
         return message(
-            "From {start}, it takes {periods} periods on average to reach {tier} (period: {period}), if the next "
-            "move depends on the present tier alone.",
+            "From {start}, it takes {periods} {unit} on average to reach {tier}, if the next move depends on the "
+            "present tier alone.",
             start=row["start"],
             tier=self.target,
             periods=number(row["periods"], digits=1),
-            period=self.period,
+            unit=PERIODS[self.period],
         )
 
 
