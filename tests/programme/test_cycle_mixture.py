@@ -96,5 +96,14 @@ def test_limits_cover_in_a_few_replicates():
 
 
 @pytest.mark.slow
-def test_limits_cover():
-    assert coverage(2000, 7) == pytest.approx(0.95, abs=0.02)
+def test_limits_cover(published):
+    share = coverage(500, 7)
+    published(
+        zip(
+            ("two kinds of purchase cycle: share", "two kinds of purchase cycle: long gap"),
+            share,
+            strict=True,
+        ),
+        500,
+    )
+    assert share == pytest.approx(0.95, abs=0.02)

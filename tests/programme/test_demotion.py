@@ -171,10 +171,12 @@ def measured(replicates, seed, effect):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("effect", [0.0, 15.0])
-def test_the_comparison_at_the_line_covers(effect):
-    """At 1,000 replicates: 94.4% without an effect, 94.8% with one; the study of everyone always misses."""
+def test_the_comparison_at_the_line_covers(effect, published):
+    """The study of everyone always misses."""
     covered, naive, value, drawn, withheld = measured(1000, 1000, effect)
-    assert covered == pytest.approx(0.95, abs=0.021)
+    published({f"loss of a tier, members at the line, effect {effect:g}": covered}, 1000)
+    # limits of a jump fitted to a few hundred members at the line are a little short
+    assert 0.9 < covered < 0.97
     assert value == pytest.approx(-effect, abs=0.9)
     assert naive < 0.02
     assert drawn < -effect - 8

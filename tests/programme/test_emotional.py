@@ -165,8 +165,21 @@ def test_intervals_cover_the_truth():
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth_at_length():
+def test_intervals_cover_the_truth_at_length(published):
     held = simulated(2000)
+    published(
+        zip(
+            (
+                "attitude and behaviour: the four shares together",
+                "attitude and behaviour: retention",
+                "attitude and behaviour: gain",
+                "attitude and behaviour: spend",
+            ),
+            held,
+            strict=True,
+        ),
+        2000,
+    )
     # together at least as often as stated, since Bonferroni's bound is a little wide
     assert 0.945 < held[0] < 0.975, held
     assert (np.abs(held[1:] - 0.95) < 0.02).all(), held

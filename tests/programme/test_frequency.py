@@ -67,7 +67,7 @@ def covers(hits, runs):
     assert abs(hits / runs - 0.95) < 3 * np.sqrt(0.95 * 0.05 / runs)
 
 
-def test_the_interval_covers():
+def test_the_interval_covers(published):
     # of customers with at least one order, Poisson orders with a gamma rate
     rng = np.random.default_rng(5)
     counts = rng.poisson(rng.gamma(0.8, 4.0, 2_000_000))
@@ -77,6 +77,7 @@ def test_the_interval_covers():
         some = rng.poisson(rng.gamma(0.8, 4.0, 300))
         found = order_rate(some[some > 0], 100, 0.95)
         hits += found.low <= truth <= found.high
+    published({"orders per active customer and year": hits / runs}, runs)
     covers(hits, runs)
 
 

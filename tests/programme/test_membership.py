@@ -76,6 +76,19 @@ def test_the_interval_covers():
     assert hits / 100 > 0.95 - 4 * np.sqrt(0.95 * 0.05 / 100)
 
 
+@pytest.mark.slow
+def test_the_interval_covers_at_length(published):
+    rng = np.random.default_rng(2)
+    held, hits, runs = members(*[(i, "2024-01-01", None) for i in range(120)]), 0, 2000
+    for _ in range(runs):
+        active = np.flatnonzero(rng.random(120) < 0.3)
+        uses = ledger((-1, "2024-01-01", "earn"), *[(int(i), "2024-06-10", "earn") for i in active])
+        rate = active_membership_rate(held, uses, as_of="2024-06-30").rate
+        hits += rate.low <= 0.3 <= rate.high
+    published({"active membership": hits / runs}, runs)
+    assert hits / runs == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / runs))
+
+
 def test_what_cannot_be_counted_is_refused():
     with pytest.raises(lr.DesignError, match="no member is held"):
         active_membership_rate(HELD.iloc[:0], USES, as_of="2024-06-30", window=30)

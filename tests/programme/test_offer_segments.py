@@ -87,10 +87,17 @@ def test_the_value_of_the_policy_is_covered():
 
 
 @pytest.mark.slow
-def test_the_value_of_the_policy_covers():
-    assert value_coverage(2000, np.array([4.0, -4.0, 6.0]), 4) == pytest.approx(
-        0.95, abs=3.2 * np.sqrt(0.05 * 0.95 / 2000)
+def test_the_value_of_the_policy_covers(published):
+    share = value_coverage(2000, np.array([4.0, -4.0, 6.0]), 4)
+    published(
+        zip(
+            ("offer by segment: value of the policy", "offer by segment: gain over offering to all"),
+            share,
+            strict=True,
+        ),
+        2000,
     )
+    assert share == pytest.approx(0.95, abs=3.2 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_luck_is_not_sold_as_a_policy():

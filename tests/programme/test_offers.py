@@ -149,8 +149,10 @@ def test_offers_drawn_by_shop_are_judged_by_shops():
 
 
 @pytest.mark.slow
-def test_offers_drawn_by_shop_cover():
-    assert shop_coverage(2000, "shop") == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
+def test_offers_drawn_by_shop_cover(published):
+    share = shop_coverage(2000, "shop")
+    published({"offer drawn by shop": share}, 2000)
+    assert share == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_bad_clusters_and_covariates_are_refused():
@@ -200,8 +202,10 @@ def test_the_share_that_would_have_come_anyway_is_covered(leak):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("leak", [0.0, 0.2])
-def test_the_share_that_would_have_come_anyway_covers(leak):
-    assert coupon_coverage(2000, leak) == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
+def test_the_share_that_would_have_come_anyway_covers(leak, published):
+    share = coupon_coverage(2000, leak)
+    published({f"coupons: orders that would have come anyway, {leak:.0%} leaked": share}, 2000)
+    assert share == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_coupons_that_leaked_are_counted():

@@ -181,13 +181,14 @@ def test_intervals_cover_the_truth():
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth_at_length():
+def test_intervals_cover_the_truth_at_length(published):
     held = simulated(2000)
+    published(zip(("redemption rate of points", "customers who redeemed"), held, strict=True), 2000)
     assert (np.abs(held - 0.95) < 0.02).all(), held
 
 
 @pytest.mark.slow
-def test_changes_of_breakage_cover_no_change_where_nothing_changes():
+def test_changes_of_breakage_cover_no_change_where_nothing_changes(published):
     rng = np.random.default_rng(9)
     held, replicates = 0, 200
     for _ in range(replicates):
@@ -195,4 +196,5 @@ def test_changes_of_breakage_cover_no_change_where_nothing_changes():
         (now, moved), (then, moved_then) = by_age(frame), by_age(frame, AUGUST)
         found = change(now, then, moved, moved_then)
         held += found.low <= 0 <= found.high
+    published({"breakage: change where nothing changes": held / replicates}, replicates)
     assert abs(held / replicates - 0.95) < 3 * np.sqrt(0.95 * 0.05 / replicates), held / replicates

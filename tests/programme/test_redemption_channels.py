@@ -57,8 +57,10 @@ def test_the_ratio_is_covered_when_customers_have_several_coupons():
 
 
 @pytest.mark.slow
-def test_the_ratio_covers():
-    assert coverage(2000, 4) == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
+def test_the_ratio_covers(published):
+    share = coverage(2000, 4)
+    published({"redemption by channel: ratio": share}, 2000)
+    assert share == pytest.approx(0.95, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_the_claim_is_held_against_the_readers_own_data():

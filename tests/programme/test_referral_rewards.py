@@ -92,8 +92,11 @@ def test_truths_are_covered():
 
 
 @pytest.mark.slow
-def test_truths_cover():
-    assert coverage(2000, 3) == pytest.approx(0.95, abs=3.5 * np.sqrt(0.05 * 0.95 / 2000))
+def test_truths_cover(published):
+    share = coverage(2000, 3)
+    what = ("customers brought", "value of one", "value brought", "cost per extra customer")
+    published(zip([f"reward for referring: {w}" for w in what], share, strict=True), 2000)
+    assert share == pytest.approx(0.95, abs=3.5 * np.sqrt(0.05 * 0.95 / 2000))
 
 
 def test_nobody_brought_in_an_arm_leaves_quality_unmeasured():

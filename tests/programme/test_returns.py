@@ -62,11 +62,12 @@ def test_the_interval_covers():
 
 
 @pytest.mark.slow
-def test_the_interval_covers_at_length():
+def test_the_interval_covers_at_length(published):
     rng = np.random.default_rng(4)
     truth = 0.4 * 10.0 / 2.0 - 1
     found = [return_on_investment(units(rng), **OPTIONS, cost="cost").roi for _ in range(2000)]
     hits = np.mean([e.low <= truth <= e.high for e in found])
+    published({"return on investment against a holdout": hits}, 2000)
     assert hits == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / 2000))
 
 

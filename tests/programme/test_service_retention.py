@@ -180,6 +180,7 @@ def test_the_truth_is_covered_where_the_plain_difference_misses_it():
 
 
 @pytest.mark.slow
-def test_the_truth_is_covered_at_length():
+def test_the_truth_is_covered_at_length(published):
     held, _ = simulated(1000)
+    published({"return after good service, among those alike before": held}, 1000)
     assert abs(held - 0.95) < 0.02

@@ -77,7 +77,7 @@ def test_the_interval_covers_the_score_of_the_population():
 
 
 @pytest.mark.slow
-def test_weighted_scores_cover_the_population_at_length():
+def test_weighted_scores_cover_the_population_at_length(published):
     rng = np.random.default_rng(6)
     hits, runs = 0, 2000
     for _ in range(runs):
@@ -86,6 +86,25 @@ def test_weighted_scores_cover_the_population_at_length():
         there = rng.random(600) < chance
         score = net_promoter_score(sides[there], weights=1 / chance[there]).score
         hits += score.low <= 20.0 <= score.high
+    published({"net promoter score, weighted for who answers": hits / runs}, runs)
+    assert hits / runs == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / runs))
+
+
+@pytest.mark.slow
+def test_plain_scores_cover_at_length(published):
+    rng = np.random.default_rng(7)
+    chance, runs = np.array([0.05, 0.1, 0.2, 0.35, 0.3]), 2000
+    effort = np.array([0.05, 0.05, 0.1, 0.15, 0.25, 0.25, 0.15])
+    hits = np.zeros(3)
+    for _ in range(runs):
+        promoters, passives, detractors = rng.multinomial(150, [0.5, 0.2, 0.3])
+        score = net_promoter_score(wave(promoters, passives, detractors)).score
+        satisfied = customer_satisfaction(rng.choice(5, 150, p=chance) + 1)
+        easy = customer_effort_score(rng.choice(7, 150, p=effort) + 1, direction="higher is easier")
+        found = ((score, 20.0), (satisfied.share, 0.65), (easy.mean, effort @ np.arange(1, 8)))
+        hits += [e.low <= truth <= e.high for e, truth in found]
+    names = ("net promoter score", "customer satisfaction", "customer effort")
+    published(zip(names, hits / runs, strict=True), runs)
     assert hits / runs == pytest.approx(0.95, abs=4 * np.sqrt(0.95 * 0.05 / runs))
 
 

@@ -79,17 +79,18 @@ def test_the_influences_add_up_to_greenwoods_variance():
         assert share.value - without.value == pytest.approx(moved[i], abs=2e-4)
 
 
-def test_the_mean_covers():
+def test_the_mean_covers(published):
     # customers who come evenly over time and never leave: uniform tenure
     rng = np.random.default_rng(1)
     hits, runs = 0, 2000
     for _ in range(runs):
         found = mean_tenure(rng.integers(0, 300, 60), 0.95)
         hits += found.low <= 149.5 <= found.high
+    published({"tenure of active customers": hits / runs}, runs)
     assert abs(hits / runs - 0.95) < 3 * np.sqrt(0.95 * 0.05 / runs)
 
 
-def test_the_share_still_there_covers():
+def test_the_share_still_there_covers(published):
     # silent for good after a geometric time, come evenly over time
     rng = np.random.default_rng(2)
     hits, runs = 0, 1000
@@ -97,6 +98,7 @@ def test_the_share_still_there_covers():
         leave, seen = rng.geometric(0.01, 150), rng.integers(1, 200, 150)
         found, _ = staying(np.minimum(leave, seen), leave <= seen, 100, level=0.95)
         hits += found.low <= 0.99**100 <= found.high
+    published({"customers still there after a window": hits / runs}, runs)
     assert abs(hits / runs - 0.95) < 3 * np.sqrt(0.95 * 0.05 / runs)
 
 

@@ -29,6 +29,29 @@ def test_a_simulation_can_be_opened_again_and_keeps_its_truth(tmp_path):
     assert [p.name for p in out.parent.iterdir()] == ["shop"]
 
 
+def test_days_stay_those_of_the_shop(tmp_path):
+    # memberships begin at midnight in Madrid, which is the day before in UTC
+    out = tmp_path / "tiers"
+    export.write_simulated("tiers", customers=200, seed=3, truth={}, out=out, force=False, say=print)
+    made, opened = lr.simulate("tiers", customers=200, seed=3), lr.open_dataset(out)
+    assert (opened.timezone, opened.currency, opened.kind) == ("Europe/Madrid", "EUR", "simulated")
+    assert (opened.as_of, opened.description) == (made.as_of, made.description)
+    dates = [d.frame("memberships")["valid_from_date"].dt.strftime("%m-%d") for d in (made, opened)]
+    assert dates[0].eq("01-01").any()
+    pd.testing.assert_series_equal(*dates)
+
+
+def test_what_a_folder_says_of_itself_is_checked(tmp_path):
+    out = tmp_path / "shop"
+    simulated(out)
+    (out / "dataset.yml").write_text("timezone: Madrid\n")
+    with pytest.raises(ContractError, match=r"shop/dataset.yml.timezone"):
+        lr.open_dataset(out)
+    (out / "dataset.yml").write_text("tables: {transactions: {from: x.csv}}\n")
+    with pytest.raises(ContractError, match="tables"):
+        lr.open_dataset(out)
+
+
 def test_files_are_replaced_only_when_asked_and_only_a_simulation(tmp_path):
     out = tmp_path / "shop"
     simulated(out)

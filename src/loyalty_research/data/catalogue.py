@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from loyalty_research.data.contract import TABLES
-from loyalty_research.data.definitions import CATALOGUE, Definition, as_date, read_definition
+from loyalty_research.data.definitions import CATALOGUE, FOLDER_ENTRY, as_date, read_definition
 from loyalty_research.errors import ArgumentError, ContractError, MissingExtraError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from loyalty_research.data.definitions import Source
+    from loyalty_research.data.definitions import Definition, Source
 
 __all__ = [
     "check_declared",
@@ -70,9 +70,13 @@ def find_project(start: Path | None = None) -> Path | None:
 
 
 def _read_catalogue(root: Path | None) -> dict[str, Any]:
-    if root is None:
-        return {}
+    return {} if root is None else _read_yaml(root / CATALOGUE, "names of datasets to their definitions")
+
+
+def _read_yaml(path: Path, what: str) -> dict[str, Any]:
     import yaml
+
+    label = "/".join(path.parts[-2:])
 
     class UniqueKeys(yaml.SafeLoader):
         """YAML keeps the last of two equal keys without a word; a definition must not vanish so."""
@@ -82,7 +86,7 @@ def _read_catalogue(root: Path | None) -> dict[str, Any]:
         twice = sorted({str(key) for key in keys if keys.count(key) > 1})
         if twice:
             raise ContractError(
-                f"{CATALOGUE} line {node.start_mark.line + 1}: {', '.join(twice)} stands twice in one entry"
+                f"{label} line {node.start_mark.line + 1}: {', '.join(twice)} stands twice in one entry"
             )
         return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
@@ -96,11 +100,11 @@ def _read_catalogue(root: Path | None) -> dict[str, Any]:
     UniqueKeys.add_implicit_resolver(boolean, re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
     try:
         # a subclass of the safe loader: it makes plain values only
-        found = yaml.load((root / CATALOGUE).read_text("utf-8"), UniqueKeys)  # noqa: S506
+        found = yaml.load(path.read_text("utf-8"), UniqueKeys)  # noqa: S506
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ContractError(f"{root / CATALOGUE} cannot be read: {error}") from None
+        raise ContractError(f"{path} cannot be read: {error}") from None
     if not isinstance(found, dict):
-        raise ContractError(f"{root / CATALOGUE} must map names of datasets to their definitions")
+        raise ContractError(f"{path} must map {what}")
     return {str(name): entry for name, entry in found.items()}
 
 
@@ -142,7 +146,8 @@ def define(name_or_path: str | Path, start: Path | None = None) -> Definition:
 
     Args:
         name_or_path: A name in ``data/datasets.yml``; or a CSV, Parquet or DuckDB file, or a folder
-            of files called after tables of the contract.
+            of files called after tables of the contract, in which a file ``dataset.yml`` may say
+            the time zone, the currency and the like.
         start: Where to look for the project from; the working directory by default.
 
     Raises:
@@ -165,12 +170,10 @@ def define(name_or_path: str | Path, start: Path | None = None) -> Definition:
             f"{text} is neither CSV, Parquet nor a DuckDB file by its ending; "
             f"known endings: {', '.join(_SUFFIXES)}"
         )
-    return Definition(
-        name=text,
-        root=root or Path.cwd(),
-        description=f"Your own data, read from {path.name}.",
-        path=path,
-    )
+    said = {"description": f"Your own data, read from {path.name}."}
+    if path.is_dir() and (path / FOLDER_ENTRY).is_file():
+        said |= _read_yaml(path / FOLDER_ENTRY, "entries such as timezone and currency to their values")
+    return read_definition(text, said, root or Path.cwd(), path=path)
 
 
 def _no_such(text: str, names: list[str], root: Path | None) -> str:

@@ -29,6 +29,8 @@ __all__ = [
 
 CATALOGUE: Final = Path("data", "datasets.yml")
 """Where names are defined, from the project's folder."""
+FOLDER_ENTRY: Final = "dataset.yml"
+"""What is known of a folder of tables, in the folder itself."""
 
 _KINDS: Final = ("real", "simulated", "published", "user")
 _DATASET_KEYS: Final = {
@@ -44,6 +46,7 @@ _DATASET_KEYS: Final = {
     "generator",
     "erasures",
 }
+_FOLDER_KEYS: Final = _DATASET_KEYS - {"sources", "tables", "generator", "erasures"}
 _SOURCE_KEYS: Final = {
     "csv": {"kind", "path"},
     "parquet": {"kind", "path"},
@@ -304,21 +307,22 @@ def _table(name: str, entry: object, where: str) -> TableDefinition:
     return TableDefinition(name, made, str(values.get("group_by", "") or ""), policy, float(share))
 
 
-def read_definition(name: str, entry: object, root: Path) -> Definition:
+def read_definition(name: str, entry: object, root: Path, *, path: Path | None = None) -> Definition:
     """Read one entry.
 
     Args:
         name: Name of the dataset.
         entry: What stands under it.
         root: Folder that relative paths start from.
+        path: File or folder whose tables are found by their names, so that the entry names none.
 
     Raises:
         ContractError: When the entry says something it cannot, naming where.
         ArgumentError: When a day is none.
     """
-    where = f"{CATALOGUE}: {name}"
+    where = f"{CATALOGUE}: {name}" if path is None else f"{path.name}/{FOLDER_ENTRY}"
     values = _mapping(entry, where)
-    _unknown(values, _DATASET_KEYS, where)
+    _unknown(values, _DATASET_KEYS if path is None else _FOLDER_KEYS, where)
     kind = str(values.get("kind", "user"))
     if kind not in _KINDS:
         raise ContractError(f"{where}.kind must be one of {', '.join(_KINDS)}; got {kind!r}")
@@ -328,7 +332,7 @@ def read_definition(name: str, entry: object, root: Path) -> Definition:
     if generator:
         _unknown(generator, {"name", "arguments"}, f"{where}.generator")
     tables = _mapping(values.get("tables", {}), f"{where}.tables")
-    if bool(tables) == bool(generator):
+    if path is None and bool(tables) == bool(generator):
         raise ContractError(f"{where} needs tables: or generator: (one of the two)")
     engine = _mapping(values.get("engine", {}), f"{where}.engine")
     _unknown(engine, _ENGINE_KEYS, f"{where}.engine")
@@ -359,5 +363,6 @@ def read_definition(name: str, entry: object, root: Path) -> Definition:
         generator=generator,
         engine=engine,
         erasures=str(values.get("erasures", "") or ""),
+        path=path,
         declared=values,
     )

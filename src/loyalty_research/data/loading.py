@@ -15,7 +15,7 @@ import duckdb
 
 from loyalty_research.data import catalogue
 from loyalty_research.data.contract import TABLES
-from loyalty_research.data.definitions import Part, TableDefinition
+from loyalty_research.data.definitions import FOLDER_ENTRY, Part, TableDefinition
 from loyalty_research.data.expressions import quote
 from loyalty_research.data.raw import FILE, ROW, Raw, literal
 from loyalty_research.data.sources import duckdb_tables, find_corrupt, read_parquet, read_part
@@ -207,6 +207,8 @@ def _tables_of_folder(folder: Path) -> tuple[dict[str, TableDefinition], tuple[s
     found: dict[str, TableDefinition] = {}
     ignored = 0
     for entry in sorted(folder.iterdir()):
+        if entry.name == FOLDER_ENTRY:
+            continue
         name = entry.name.split(".")[0]
         fits = entry.is_dir() or catalogue.file_format(entry) in {"csv", "parquet"}
         if name not in TABLES or not fits:

@@ -31,7 +31,7 @@ def write_simulated(
     force: bool,
     say: Callable[[str], None],
 ) -> None:
-    """Simulate a programme and write its tables and ``truth.json``, all of them or nothing.
+    """Simulate a programme and write its tables, ``truth.json`` and ``dataset.yml``, all or nothing.
 
     Args:
         kind: Kind of programme.
@@ -51,6 +51,7 @@ def write_simulated(
         raise ArgumentError(f"{out} holds files already; choose another --out, or --force to replace them")
     if earlier and not (out / "truth.json").is_file():
         raise ArgumentError(f"{out} holds something that is no simulation; choose another --out")
+    from loyalty_research.data.definitions import FOLDER_ENTRY
     from loyalty_research.simulate import simulate
 
     dataset = simulate(kind, customers=customers, seed=seed, **truth)
@@ -60,6 +61,7 @@ def write_simulated(
         counts = {table: _write_table(dataset, table, draft) for table in dataset.tables}
         known = {"kind": kind, "customers": customers, "seed": seed, "truth": dataset.truth}
         (draft / "truth.json").write_text(json.dumps(known, indent=1, default=str) + "\n", "utf-8")
+        (draft / FOLDER_ENTRY).write_text(_entry(dataset), "utf-8")
         draft.chmod(0o755)
         _put_in_place(draft, out)
     finally:
@@ -67,6 +69,21 @@ def write_simulated(
     for table, count in counts.items():
         say(f"{out / table}.parquet: {count:,} rows")
     say(f"{out / 'truth.json'}: the true parameters")
+
+
+def _entry(dataset: Dataset) -> str:
+    """Return what has to be known of the tables to read them as they were made."""
+    import yaml
+
+    said: dict[str, Any] = {
+        "description": dataset.description,
+        "kind": dataset.kind,
+        "timezone": dataset.timezone,
+        "currency": dataset.currency,
+        "observation": {"end": dataset.as_of},
+        "notices": list(dataset.notices),
+    }
+    return yaml.safe_dump({key: value for key, value in said.items() if value}, sort_keys=False)
 
 
 def _put_in_place(draft: Path, out: Path) -> None:
@@ -80,9 +97,17 @@ def _put_in_place(draft: Path, out: Path) -> None:
 
 
 def _write_table(dataset: Dataset, table: str, folder: Path) -> int:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     rows = dataset.tables[table].collect(backend="pyarrow").to_native()
+    # moments are UTC; unmarked they would be read as the clock of the dataset's time zone
+    moment, marked = pa.timestamp("us"), pa.timestamp("us", tz="UTC")
+    known = set(rows.column_names)
+    # days are counted again on opening
+    days = [c for c in known if c.endswith("_date") and {c[:-5], c[:-5] + "_at"} & known]
+    rows = rows.drop_columns(sorted(days))
+    rows = rows.cast(pa.schema([f.with_type(marked) if f.type == moment else f for f in rows.schema]))
     pq.write_table(rows, folder / f"{table}.parquet", compression="zstd")
     return int(rows.num_rows)
 
